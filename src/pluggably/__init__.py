@@ -1,0 +1,3 @@
+"""Pluggably: a self-hosted, pluggable gateway to generative models."""
+
+__version__ = "0.1.0"

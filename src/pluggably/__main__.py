@@ -1,0 +1,5 @@
+"""`python -m pluggably` is the `pluggably` command."""
+
+from pluggably.cli import main
+
+main()

@@ -1,0 +1,424 @@
+"""One generation: what is asked, the events in which it is answered, and the answer that they fold to.
+
+A struct here is at once the type of the domain, of the wire and of the published schema: the parts and the items are
+the JSON of the API, and the events that a client may see are framed as they stand. What surprises: an item of an
+answer is also a legal part of an assistant message, so the two share their classes; a field that only an input has
+is `UNSET`, not `None`, in an answer, and so does not appear in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from pluggably.errors import Problem
+
+Modality: TypeAlias = Literal["text", "embedding"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Status: TypeAlias = Literal["queued", "running", "completed", "failed", "cancelled"]
+Location: TypeAlias = Literal["local", "remote"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
+JsonObject: TypeAlias = dict[str, Any]
+
+# provider name → what is passed to it as it is
+ProviderOptions: TypeAlias = dict[str, JsonObject]
+
+
+# ── parts and items ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class AlternativeToken(Struct, frozen=True):
+    token: str
+    logprob: float
+
+
+class TokenLogprob(Struct, frozen=True):
+    """The log probability of one token of an answer, and of the likeliest tokens in its place."""
+
+    token: str
+    logprob: float
+    top: list[AlternativeToken] = []
+
+
+class Text(Struct, tag="text", forbid_unknown_fields=True):
+    text: str
+    annotations: list[JsonObject] = []
+    logprobs: list[TokenLogprob] | None = None
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class Reasoning(Struct, tag="reasoning", forbid_unknown_fields=True):
+    """What a model thought. `provider_state` is opaque: handed back unchanged to its maker, dropped for another."""
+
+    text: str | None = None
+    provider_state: ProviderState | None = None
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class ProviderState(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str
+    data: Any
+
+
+class ToolCall(Struct, tag="tool_call", forbid_unknown_fields=True):
+    """`arguments` is the JSON text as the model wrote it; it may be wrong JSON."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class Refusal(Struct, tag="refusal", forbid_unknown_fields=True):
+    text: str
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class ProviderItem(Struct, tag="provider_item", forbid_unknown_fields=True):
+    """A vendor's block that has no common form, kept so that it can be handed back."""
+
+    provider: str
+    data: Any
+
+
+class Embedding(Struct, tag="embedding"):
+    """An item only: a vector, and which input (from 0) it belongs to."""
+
+    vector: list[float]
+    input_index: int
+
+
+class Image(Struct, tag="image", forbid_unknown_fields=True, kw_only=True):
+    """A part only, given by `url` or by `data` (base64) with its `media_type`."""
+
+    url: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    media_type: str | UnsetType = UNSET
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class File(Struct, tag="file", forbid_unknown_fields=True, kw_only=True):
+    """A part only, such as a PDF, given by `url` or by `data` (base64) with its `media_type`."""
+
+    url: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    media_type: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class Audio(Struct, tag="audio", forbid_unknown_fields=True, kw_only=True):
+    """A part only, given by `url` or by `data` (base64) with its `media_type`."""
+
+    url: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    media_type: str | UnsetType = UNSET
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class ToolResult(Struct, tag="tool_result", forbid_unknown_fields=True):
+    tool_call_id: str
+    content: str | list[Text | Image | File | Audio]
+    is_error: bool = False
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+Media: TypeAlias = Image | File | Audio
+Part: TypeAlias = Text | Image | File | Audio | ToolCall | ToolResult | Reasoning | Refusal | ProviderItem
+Item: TypeAlias = Text | Reasoning | ToolCall | Refusal | Embedding | ProviderItem
+
+
+# ── what is asked ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Message(Struct, forbid_unknown_fields=True):
+    role: Role
+    content: str | list[Part]
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class Tool(Struct, tag="function", forbid_unknown_fields=True, kw_only=True):
+    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    description: str = ""
+    input_schema: JsonObject = {}
+    provider_options: ProviderOptions | UnsetType = UNSET
+
+
+class NamedTool(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
+
+
+class TextFormat(Struct, tag="text", forbid_unknown_fields=True):
+    """Free text, the default."""
+
+
+class JsonFormat(Struct, tag="json", forbid_unknown_fields=True):
+    """Any valid JSON."""
+
+
+class JsonSchemaFormat(Struct, tag="json_schema", forbid_unknown_fields=True):
+    """JSON that obeys `schema`; with `strict`, guaranteed by the backend."""
+
+    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    schema: JsonObject
+    strict: bool = True
+
+
+ResponseFormat: TypeAlias = TextFormat | JsonFormat | JsonSchemaFormat
+
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+class ReasoningParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    effort: Effort
+
+
+class TextParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    reasoning: ReasoningParameters | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+    def stops(self) -> list[str]:
+        if self.stop is None:
+            return []
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+class EmbeddingParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+
+
+Parameters: TypeAlias = TextParameters | EmbeddingParameters
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds; None is the operator's own limit. Waiting in a queue and loading a model do not count."""
+
+    first_event_s: Annotated[float, Meta(gt=0)] | None = None
+    idle_s: Annotated[float, Meta(gt=0)] | None = None
+    total_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class GenerationRequest(Struct, kw_only=True):
+    """One request, checked and resolved: `modality` is settled, `parameters` are of its type, and `messages` is
+    filled for text, `texts` for embeddings."""
+
+    model: str
+    modality: Modality
+    messages: list[Message] = []
+    texts: list[str] = []
+    parameters: Parameters
+    tools: list[Tool] = []
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    timeouts: Timeouts = Timeouts()
+    provider_options: ProviderOptions = {}
+    on_unsupported: Literal["warn", "error"] = "warn"
+    stream: bool = False
+    keep_alive_s: float | None = None
+    metadata: dict[str, str] = {}
+
+    @property
+    def text(self) -> TextParameters:
+        """The parameters of a text generation."""
+        assert isinstance(self.parameters, TextParameters)
+        return self.parameters
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class GenerationWarning(Struct, frozen=True, kw_only=True):
+    """Something that was asked for and not done: what, and why."""
+
+    code: Literal["parameter_dropped", "part_dropped", "provider_state_dropped", "tool_choice_ignored"]
+    parameter: str | None = None
+    detail: str
+
+
+class ServedBy(Struct, frozen=True):
+    backend: str
+    model: str
+    location: Location
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag="generation.progress"):
+    """`fraction` is from 0 to 1; `stage` is one of `queued`, `loading`, or a runner's own word."""
+
+    stage: str
+    fraction: float | None = None
+    step: int | None = None
+    steps: int | None = None
+    position: int | None = None
+    eta_s: float | None = None
+    detail: str | None = None
+
+
+class Started(Struct, frozen=True, tag="generation.started"):
+    """The target is final; the first output follows."""
+
+    served_by: ServedBy
+
+
+class ItemStarted(Struct, frozen=True, tag="output.started"):
+    index: int
+    item: Item
+
+
+class ItemDelta(Struct, frozen=True, tag="output.delta"):
+    """More of item `index`: `text` of a text, reasoning or refusal item, `arguments` of a tool call."""
+
+    index: int
+    item_type: str
+    text: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+    logprobs: list[TokenLogprob] | UnsetType = UNSET
+
+
+class ItemCompleted(Struct, frozen=True, tag="output.completed"):
+    """The whole of item `index`, which the deltas before it add up to."""
+
+    index: int
+    item: Item
+
+
+class UsageReported(Struct, frozen=True, kw_only=True):
+    """What the backend says it used, so far: told as it is known, so that a failure keeps it. The latest stands."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Warned(Struct, frozen=True):
+    warning: GenerationWarning
+
+
+class Completed(Struct, frozen=True):
+    """The end of a good stream: sent exactly once, and nothing comes after it."""
+
+    finish_reason: FinishReason
+
+
+# What clients see of a running generation; each is framed as it stands.
+VisibleEvent: TypeAlias = Progress | Started | ItemStarted | ItemDelta | ItemCompleted
+Event: TypeAlias = VisibleEvent | UsageReported | Warned | Completed
+
+
+# ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Usage(Struct, kw_only=True):
+    """Counts are null where nobody knows them, never 0. `estimated` says that a count is ours, not the backend's."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    images: int = 0
+    cost_usd: str | None = None
+    estimated: bool = False
+    duration_s: float | None = None
+    time_to_first_event_s: float | None = None
+    queued_s: float = 0.0
+
+
+class FailedAttempt(Struct, frozen=True, kw_only=True):
+    """A target that was tried and failed."""
+
+    backend: str
+    model: str
+    code: str
+    duration_s: float
+    cost_usd: str | None = None
+
+
+class Generation(Struct, kw_only=True):
+    """The answer, for every modality; also what `generation.created` and the last event of a stream carry."""
+
+    id: str
+    object: Literal["generation"] = "generation"
+    status: Status
+    modality: Modality
+    model: str
+    served_by: ServedBy | None = None
+    attempts: list[FailedAttempt] = []
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    expires_at: datetime | None = None
+    output: list[Item] = []
+    finish_reason: FinishReason | None = None
+    usage: Usage
+    warnings: list[GenerationWarning] = []
+    error: Problem | None = None
+    metadata: dict[str, str] = {}
+
+
+class Fold:
+    """Folds events into what an answer holds. At any moment it holds all that has come so far, so a stream that
+    fails keeps its output up to there."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.warnings: list[GenerationWarning] = []
+        self.served_by: ServedBy | None = None
+        self.finish_reason: FinishReason | None = None
+        self._items: dict[int, Item] = {}
+        self._open: dict[int, list[str]] = {}
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if type(event) is ItemDelta:
+                self._open[event.index].append(event.text or event.arguments or "")
+            elif type(event) is ItemStarted:
+                self._items[event.index] = event.item
+                self._open[event.index] = []
+            elif type(event) is ItemCompleted:
+                self._items[event.index] = event.item
+                self._open.pop(event.index, None)
+            elif type(event) is UsageReported:
+                self.usage.input_tokens = event.input_tokens
+                self.usage.cached_input_tokens = event.cached_input_tokens
+                self.usage.output_tokens = event.output_tokens
+                self.usage.reasoning_tokens = event.reasoning_tokens
+            elif type(event) is Warned:
+                self.warnings.append(event.warning)
+            elif type(event) is Started:
+                self.served_by = event.served_by
+            elif type(event) is Completed:
+                self.finish_reason = event.finish_reason
+
+    def output(self) -> list[Item]:
+        """The items in order; one that is still open has the text that came so far."""
+        items = []
+        for index in sorted(self._items):
+            item = self._items[index]
+            pieces = self._open.get(index)
+            items.append(_with_text(item, "".join(pieces)) if pieces else item)
+        return items
+
+
+def _with_text(item: Item, text: str) -> Item:
+    if isinstance(item, ToolCall):
+        return msgspec.structs.replace(item, arguments=text)
+    if isinstance(item, Text | Reasoning | Refusal):
+        return msgspec.structs.replace(item, text=text)
+    return item

@@ -1,0 +1,299 @@
+"""Every error of the house, in one tree.
+
+    PluggablyError
+    ├── ClientError            the request is wrong: change it
+    │   ├── InvalidRequest ─ UnsupportedParameter, UnsupportedModality, ContextLengthExceeded, ContentFiltered
+    │   ├── Unauthenticated, PermissionDenied
+    │   ├── NotFound ─ ModelNotFound
+    │   └── MethodNotAllowed, NotAcceptable, RequestTimeout, Conflict, PayloadTooLarge,
+    │       UnsupportedMediaType, HeadersTooLarge
+    ├── GatewayError           this gateway cannot do it now, or has a bug
+    │   └── InternalError, Overloaded, ModelUnavailable, ShuttingDown, InsufficientStorage
+    ├── BackendError           the provider or the local model failed
+    │   └── BackendRateLimited, BackendAuthenticationFailed, BackendQuotaExhausted, BackendInvalidResponse,
+    │       BackendTimeout, BackendUnreachable
+    └── StartupError           the gateway cannot start; shown to the operator, never over HTTP
+
+Each class states its HTTP status and code (the table of the API reference), and answers two separate questions:
+`again`: may the same target succeed later? `elsewhere`: may another target succeed now? A detail says what was wrong
+and what to do next. The HTTP form is made in one place, `PluggablyError.problem`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+ERROR_TYPE_ROOT = "https://pluggably.dev/errors/"
+MAX_VIOLATIONS = 20
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One thing that is wrong in a request: a JSON pointer (RFC 6901) and why. Never quotes the value."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as clients see it: `application/problem+json` (RFC 9457), and a failed generation's `error`."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str | None = None
+    generation_id: str | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+    pointer: str | None = None
+    errors: list[Violation] = []
+    backend: str | None = None
+    backend_status: int | None = None
+    backend_code: str | None = None
+    attempts: list[Any] = []
+
+
+class PluggablyError(Exception):
+    """The root. `detail` is shown to clients: it may name what they sent by pointer, never secrets or inner paths."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong in the gateway"
+    again: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+        self.violations = list(violations[:MAX_VIOLATIONS])
+        self.retry_after_s = retry_after_s
+        self.headers = headers or {}
+
+    def problem(self, request_id: str | None = None, generation_id: str | None = None) -> Problem:
+        """The one rendering of an error."""
+        return Problem(
+            type=ERROR_TYPE_ROOT + self.code,
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            request_id=request_id,
+            generation_id=generation_id,
+            retryable=self.again,
+            retry_after_s=self.retry_after_s,
+            pointer=self.pointer,
+            errors=self.violations,
+        )
+
+
+# ── the request is wrong ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ClientError(PluggablyError):
+    """The client must change its request; trying again as it is fails again."""
+
+
+class InvalidRequest(ClientError):
+    status, code, title = 400, "invalid_request", "The request is not valid"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """This target cannot honour what changes the meaning of the request; another might."""
+
+    status, code, title = (
+        400,
+        "unsupported_parameter",
+        "The chosen backend cannot honour a part of the request",
+    )
+    elsewhere = True
+
+
+class UnsupportedModality(InvalidRequest):
+    status, code, title = 400, "unsupported_modality", "The model does not take or make this modality"
+    elsewhere = True
+
+
+class ContextLengthExceeded(InvalidRequest):
+    status, code, title = 400, "context_length_exceeded", "The input is longer than the model's context"
+    elsewhere = True
+
+
+class ContentFiltered(InvalidRequest):
+    status, code, title = 400, "content_filtered", "The provider's content filter refused the request"
+    elsewhere = True
+
+
+class Unauthenticated(ClientError):
+    status, code, title = 401, "unauthenticated", "A valid credential is needed"
+
+
+class PermissionDenied(ClientError):
+    status, code, title = 403, "permission_denied", "This credential may not do that"
+
+
+class NotFound(ClientError):
+    status, code, title = 404, "not_found", "There is nothing here"
+
+
+class ModelNotFound(NotFound):
+    status, code, title = 404, "model_not_found", "There is no such model"
+
+
+class MethodNotAllowed(ClientError):
+    status, code, title = 405, "method_not_allowed", "This path does not take this method"
+
+
+class NotAcceptable(ClientError):
+    status, code, title = 406, "not_acceptable", "The answer cannot take the form that Accept demands"
+
+
+class RequestTimeout(ClientError):
+    """The client took too long to send its request."""
+
+    status, code, title = 408, "request_timeout", "The request did not arrive in time"
+    again = True
+
+
+class Conflict(ClientError):
+    status, code, title = 409, "conflict", "The request conflicts with what is there"
+
+
+class PayloadTooLarge(ClientError):
+    status, code, title = 413, "payload_too_large", "The request body is too large"
+
+
+class UnsupportedMediaType(ClientError):
+    status, code, title = 415, "unsupported_media_type", "The body's media type is not supported"
+
+
+class HeadersTooLarge(ClientError):
+    status, code, title = 431, "headers_too_large", "The request's headers are too large"
+
+
+# ── the gateway ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class GatewayError(PluggablyError):
+    """This gateway cannot do it, or not now."""
+
+
+class InternalError(GatewayError):
+    """A bug. The detail tells nothing about the inside; the log does, under the request id."""
+
+    def __init__(self) -> None:
+        super().__init__("This is a fault of the gateway, not of the request. The log has more under the request id.")
+
+
+class Overloaded(GatewayError):
+    status, code, title = 503, "overloaded", "The gateway has no room for this request now"
+    again = elsewhere = True
+
+
+class ModelUnavailable(GatewayError):
+    """A model that is known but cannot serve: its files are missing, its process does not start, its key is unset."""
+
+    status, code, title = 503, "model_unavailable", "The model cannot serve now"
+    again = elsewhere = True
+
+
+class ShuttingDown(GatewayError):
+    status, code, title = 503, "shutting_down", "The gateway is shutting down"
+    again = True
+
+
+class InsufficientStorage(GatewayError):
+    status, code, title = 507, "insufficient_storage", "There is not enough disk space"
+
+
+# ── the backend ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BackendError(PluggablyError):
+    """What a provider or a local model did wrong; also the fallback for a status that has no class of its own.
+
+    `backend_status` and `backend_code` are the backend's own words; `backend` (its name here) is filled in by
+    dispatch, which alone knows it.
+    """
+
+    status, code, title = 502, "backend_error", "The backend failed"
+    again = elsewhere = True
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        retry_after_s: float | None = None,
+        backend_status: int | None = None,
+        backend_code: str | None = None,
+    ) -> None:
+        super().__init__(detail, pointer=pointer, retry_after_s=retry_after_s)
+        self.backend: str | None = None
+        self.backend_status = backend_status
+        self.backend_code = backend_code
+
+    def problem(self, request_id: str | None = None, generation_id: str | None = None) -> Problem:
+        return msgspec.structs.replace(
+            super().problem(request_id, generation_id),
+            backend=self.backend,
+            backend_status=self.backend_status,
+            backend_code=self.backend_code,
+        )
+
+
+class BackendRateLimited(BackendError):
+    status, code, title = 429, "backend_rate_limited", "The provider is limiting requests"
+
+
+class BackendAuthenticationFailed(BackendError):
+    """The operator's credential was refused, not the client's."""
+
+    status, code, title = (
+        502,
+        "backend_authentication_failed",
+        "The provider refused the gateway's credential",
+    )
+    again = False
+
+
+class BackendQuotaExhausted(BackendError):
+    status, code, title = 502, "backend_quota_exhausted", "The gateway's credit at the provider is used up"
+    again = False
+
+
+class BackendInvalidResponse(BackendError):
+    """Not the documented wire: no JSON, a stream that just ended, an error inside a 200 that says nothing."""
+
+    status, code, title = 502, "backend_invalid_response", "The backend's answer could not be understood"
+
+
+class BackendUnreachable(BackendError):
+    """No connection: refused, no such host, TLS failure, or dropped before a byte came back."""
+
+    title = "The backend could not be reached"
+
+
+class BackendTimeout(BackendError):
+    status, code, title = 504, "backend_timeout", "The backend took too long"
+
+
+# ── before there is a server ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StartupError(PluggablyError):
+    """The gateway cannot start: a wrong config, a data directory in use, a port that is taken."""
+
+    title = "The gateway cannot start"

@@ -1,0 +1,1 @@
+"""The ground floor of outgoing HTTP: the only importer of the HTTP client library."""

@@ -1,0 +1,202 @@
+"""Outgoing HTTP: one long-lived session a backend, and answers that are read whole or as they come.
+
+The only importer of aiohttp. What surprises: there is no timer per read. A read that waits too long is ended by one
+lazy timer an answer (`Patience`), because a timer, a task or a `wait_for` for each event of a stream costs more than
+the event itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from pluggably.errors import BackendInvalidResponse, BackendTimeout, BackendUnreachable
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientResponse
+
+# llama.cpp's server and uvicorn close a connection that was idle for 5 s. A pooled connection must go sooner, or a
+# request may be written into one that is just being closed.
+IDLE_CONNECTION_S = 4.0
+CONNECT_TIMEOUT_S = 10.0
+READ_BUFFER_BYTES = 256 * 1024
+# After a stream's end mark, how long to wait for the end of its HTTP body before the connection is given up.
+DRAIN_S = 0.25
+
+
+class Patience:
+    """How long to wait for a backend: for its first event, between events, and in all. Seconds."""
+
+    __slots__ = ("first_event_s", "idle_s", "total_s")
+
+    def __init__(self, first_event_s: float, idle_s: float, total_s: float) -> None:
+        self.first_event_s = first_event_s
+        self.idle_s = idle_s
+        self.total_s = total_s
+
+
+class Answer:
+    """An answer whose head has come. It must be closed: `close` frees the connection, and cuts it where the body was
+    not read to its end, which is how a backend learns that nobody listens any more."""
+
+    __slots__ = (
+        "_expired",
+        "_loop",
+        "_patience",
+        "_reading_since",
+        "_response",
+        "_seen_event",
+        "_started",
+        "_timer",
+    )
+
+    def __init__(self, response: ClientResponse, patience: Patience, started: float) -> None:
+        self._response = response
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._started = started
+        self._reading_since: float | None = None
+        self._seen_event = False
+        self._expired: str | None = None
+        self._timer = self._loop.call_later(min(patience.first_event_s, patience.total_s), self._check)
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def content_type(self) -> str:
+        return self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def headers(self) -> dict[str, str]:
+        """All headers, with lower-case names."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    def saw_event(self) -> None:
+        """From now on the wait is between events, no longer for the first one."""
+        self._seen_event = True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, one item a read.
+
+        Raises: BackendTimeout, BackendInvalidResponse (the connection broke before the body's end)."""
+        content = self._response.content
+        while True:
+            self._reading_since = self._loop.time()
+            try:
+                chunk = await content.readany()
+            except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
+                raise self._broken(error) from error
+            finally:
+                self._reading_since = None
+            if self._expired:
+                raise BackendTimeout(self._expired)
+            if not chunk:
+                return
+            yield chunk
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises: BackendInvalidResponse also where it is longer than `limit_bytes`."""
+        pieces = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise BackendInvalidResponse(f"The backend's answer is longer than {limit_bytes} bytes.")
+            pieces.append(chunk)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Waits a little for the end of a body that has nothing more to say."""
+        self._patience = Patience(DRAIN_S, DRAIN_S, self._patience.total_s)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(DRAIN_S, self._check)
+        with suppress(BackendTimeout, BackendInvalidResponse):
+            async for _ in self.chunks():
+                pass
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._response.close() if not self._response.content.at_eof() else self._response.release()
+
+    def _broken(self, error: BaseException) -> BackendTimeout | BackendInvalidResponse:
+        if self._expired:
+            return BackendTimeout(self._expired)
+        reason = str(error) or type(error).__name__
+        return BackendInvalidResponse(f"The backend's answer broke off before its end ({reason}).")
+
+    def _check(self) -> None:
+        """Runs when some wait may be over; else comes back when the nearest one can be."""
+        now = self._loop.time()
+        limit_s = self._patience.idle_s if self._seen_event else self._patience.first_event_s
+        waits_from = self._reading_since if self._reading_since is not None else now
+        if not self._seen_event:
+            waits_from = self._started
+        idle_end = waits_from + limit_s
+        total_end = self._started + self._patience.total_s
+        if now >= total_end:
+            self._expire(f"The backend did not finish within {self._patience.total_s:g} s.")
+        elif now >= idle_end and self._reading_since is not None:
+            what = "sent nothing for" if self._seen_event else "sent no first event within"
+            self._expire(f"The backend {what} {limit_s:g} s.")
+        else:
+            self._timer = self._loop.call_at(max(min(idle_end, total_end), now + 0.01), self._check)
+
+    def _expire(self, reason: str) -> None:
+        self._expired = reason
+        # Fails the pending read at once, in the task that reads, without cancelling that task.
+        self._response.content.set_exception(BackendTimeout(reason))
+        self._response.close()
+
+
+class HttpClient:
+    """One backend's connections."""
+
+    def __init__(self, *, idle_connection_s: float = IDLE_CONNECTION_S) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=idle_connection_s, ttl_dns_cache=30, enable_cleanup_closed=False
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent",),
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+        self._urls: dict[str, URL] = {}
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, patience: Patience) -> Answer:
+        """Sends a request and waits for the head of the answer. Redirects are not followed: an answer of 300 and
+        more is the caller's to judge, and a credential never follows to another host.
+
+        Raises: BackendUnreachable, BackendTimeout."""
+        parsed = self._urls.get(url)
+        if parsed is None:
+            if len(self._urls) > 256:
+                self._urls.clear()
+            parsed = self._urls[url] = URL(url)
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(min(patience.first_event_s, patience.total_s)):
+                response = await self._session.request(
+                    method, parsed, data=body or None, headers=headers, allow_redirects=False
+                )
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                raise BackendUnreachable(f"No connection within {CONNECT_TIMEOUT_S:g} s.") from error
+            raise BackendTimeout(f"The backend did not answer within {patience.first_event_s:g} s.") from error
+        except aiohttp.InvalidURL as error:
+            raise BackendUnreachable("The backend's URL is not valid; see `base_url` in the config.") from error
+        except aiohttp.ClientConnectorError as error:
+            raise BackendUnreachable(f"No connection to {parsed.host}:{parsed.port}: {error.strerror}") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            reason = str(error) or type(error).__name__
+            raise BackendUnreachable(f"The connection broke before an answer came ({reason}).") from error
+        return Answer(response, patience, started)
+
+    async def close(self) -> None:
+        await self._session.close()

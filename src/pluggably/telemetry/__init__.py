@@ -1,0 +1,1 @@
+"""What operators see: metric names and log fields, each declared once."""

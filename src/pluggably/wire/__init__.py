@@ -1,0 +1,1 @@
+"""How backends are spoken to: codecs translate, framing cuts bytes, transport does the I/O."""

@@ -1,0 +1,275 @@
+"""What a codec is: a pure translator between this house's requests and events and one wire.
+
+A codec does no I/O and holds no secret. It turns a request into an `HttpCall`; `wire.transport` sends it, and hands
+back what comes: a whole reply (`receive`), or frames (`feed`) and the end of the stream (`finish`). "Call that next"
+is data too: `Step.next`. So a codec needs no network, no mock and no event loop in a test: bytes in, events out.
+
+One instance lives for one attempt. A codec raises only house errors on purpose; any other exception over a reply is
+caught by the transport and told as `backend_invalid_response`, so codecs write no `try`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    Embedding,
+    Event,
+    GenerationRequest,
+    GenerationWarning,
+    Item,
+    ItemCompleted,
+    ItemDelta,
+    ItemStarted,
+    JsonObject,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Warned,
+)
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendQuotaExhausted,
+    BackendRateLimited,
+    BackendTimeout,
+    PluggablyError,
+    UnsupportedParameter,
+)
+
+Framing: TypeAlias = Literal["sse", "ndjson"]
+
+
+class HttpCall(Struct, frozen=True, kw_only=True):
+    """One HTTP request to a backend. With `framing` set, a good answer is cut into frames and fed; else it is read
+    whole and received."""
+
+    method: str = "POST"
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    framing: Framing | None = None
+
+
+class HttpReply(Struct, frozen=True, kw_only=True):
+    """A whole answer. `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Frame(Struct, frozen=True, gc=False):
+    """A piece of a stream: an SSE event (`kind` is its name, "" where it has none) or a line."""
+
+    kind: str
+    data: bytes
+
+
+class Step(Struct, frozen=True):
+    """What a codec makes of what came: events, and the call to make next, if any."""
+
+    events: Sequence[Event] = ()
+    next: HttpCall | None = None
+
+
+NOTHING = Step()
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where a call goes, as far as a codec may know: everything of the URL before the operation's own path, the
+    backend's id for the model, its name here, and whether to ask for a stream."""
+
+    base_url: str
+    model: str
+    backend: str
+    stream: bool
+
+
+class Codec(Protocol):
+    """One wire. `Options` is the msgspec struct of the quirks that a preset or an operator may set as data."""
+
+    Options: ClassVar[type[Struct]]
+
+    def __init__(self, options: Any) -> None: ...
+
+    def begin(self, request: GenerationRequest, address: Address) -> Step:
+        """The first call, with warnings for every hint that this wire cannot carry.
+
+        Raises: UnsupportedParameter, UnsupportedModality where the meaning would change."""
+        ...
+
+    def receive(self, reply: HttpReply) -> Step:
+        """A whole good reply (status below 400)."""
+        ...
+
+    def feed(self, frame: Frame) -> Step:
+        """One frame of a stream."""
+        ...
+
+    def finish(self) -> Step:
+        """The stream has ended. Raises: BackendInvalidResponse if the wire's terminal mark never came."""
+        ...
+
+    def fault(self, reply: HttpReply) -> PluggablyError:
+        """The error that a reply with a status of 400 or more means."""
+        ...
+
+
+# ── pieces that codecs share ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OutputItems:
+    """Builds the items of an answer from pieces in the order in which they come, and the events that tell of it.
+
+    A codec calls one method a piece; an item opens with its first piece. A text, reasoning or refusal item closes
+    when an item of another kind opens, tool calls stay open until `close`, since wires may interleave them.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._prose: Text | Reasoning | Refusal | None = None
+        self._prose_index = 0
+        self._pieces: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._attached: dict[str, Any] = {}
+        self._calls: dict[Any, tuple[int, ToolCall, list[str]]] = {}
+
+    @property
+    def has_tool_calls(self) -> bool:
+        return bool(self._calls)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no item has been opened yet."""
+        return self._count == 0
+
+    def is_open(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> bool:
+        return type(self._prose) is kind
+
+    def text(self, piece: str, logprobs: list[TokenLogprob] | None = None) -> list[Event]:
+        """More text; an empty piece only opens the item."""
+        if logprobs:
+            events = self._open(Text)
+            self._pieces.append(piece)
+            self._logprobs += logprobs
+            events.append(ItemDelta(self._prose_index, "text", piece, logprobs=logprobs))
+            return events
+        if type(self._prose) is Text and piece:  # nearly every piece of nearly every answer
+            self._pieces.append(piece)
+            return [ItemDelta(self._prose_index, "text", piece)]
+        return self._more(Text, "text", piece)
+
+    def reasoning(self, piece: str) -> list[Event]:
+        return self._more(Reasoning, "reasoning", piece)
+
+    def refusal(self, piece: str) -> list[Event]:
+        return self._more(Refusal, "refusal", piece)
+
+    def attach(self, **fields: Any) -> None:
+        """Fields that the open text, reasoning or refusal has beside its text: annotations, a provider's state."""
+        self._attached.update(fields)
+
+    def tool_call(self, key: Any, arguments: str, *, id: str = "", name: str = "") -> list[Event]:  # noqa: A002
+        """More of the tool call that the wire knows as `key`; its first piece brings `id` and `name`."""
+        events: list[Event] = []
+        if key not in self._calls:
+            events += self._close_prose()
+            call = ToolCall(id, name)
+            self._calls[key] = (self._count, call, [])
+            events.append(ItemStarted(self._count, call))
+            self._count += 1
+        index, _, pieces = self._calls[key]
+        if arguments:
+            pieces.append(arguments)
+            events.append(ItemDelta(index, "tool_call", arguments=arguments))
+        return events
+
+    def whole(self, item: Embedding | ProviderItem | Reasoning) -> list[Event]:
+        """An item that comes in one piece."""
+        events = self._close_prose()
+        events += (ItemStarted(self._count, item), ItemCompleted(self._count, item))
+        self._count += 1
+        return events
+
+    def close(self) -> list[Event]:
+        """Completes every open item, in order."""
+        events = self._close_prose()
+        for index, call, pieces in self._calls.values():
+            events.append(ItemCompleted(index, msgspec.structs.replace(call, arguments="".join(pieces))))
+        self._calls = {}
+        return events
+
+    def _more(
+        self, kind: type[Text] | type[Reasoning] | type[Refusal], item_type: str, piece: str
+    ) -> list[Event]:
+        events = self._open(kind)
+        if piece:
+            self._pieces.append(piece)
+            events.append(ItemDelta(self._prose_index, item_type, piece))
+        return events
+
+    def _open(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> list[Event]:
+        if type(self._prose) is kind:
+            return []
+        events = self._close_prose()
+        self._prose, self._prose_index = kind(""), self._count
+        events.append(ItemStarted(self._count, self._prose))
+        self._count += 1
+        return events
+
+    def _close_prose(self) -> list[Event]:
+        if self._prose is None:
+            return []
+        whole: Item = msgspec.structs.replace(self._prose, text="".join(self._pieces), **self._attached)
+        if isinstance(whole, Text) and self._logprobs:
+            whole.logprobs = self._logprobs
+        self._prose, self._pieces, self._logprobs, self._attached = None, [], [], {}
+        return [ItemCompleted(self._prose_index, whole)]
+
+
+class Omissions:
+    """Collects what a wire cannot carry, and settles it the one way that the API promises: a hint is dropped with a
+    warning, or refused where the client asked for that; what changes the meaning is always refused."""
+
+    def __init__(self, request: GenerationRequest, backend: str) -> None:
+        self._strict = request.on_unsupported == "error"
+        self._backend = backend
+        self.warned: list[Event] = []
+
+    def hint(self, pointer: str, detail: str) -> None:
+        """A hint that is dropped. Raises: UnsupportedParameter where the request says `on_unsupported: error`."""
+        if self._strict:
+            raise UnsupportedParameter(f"{self._backend}: {detail}", pointer=pointer)
+        self.warned.append(Warned(GenerationWarning(code="parameter_dropped", parameter=pointer, detail=detail)))
+
+    def note(self, code: Literal["part_dropped", "provider_state_dropped"], pointer: str, detail: str) -> None:
+        """Something that belongs to another provider and says nothing to this one."""
+        self.warned.append(Warned(GenerationWarning(code=code, parameter=pointer, detail=detail)))
+
+
+def json_body(value: JsonObject) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def fault_by_status(
+    reply: HttpReply, detail: str, *, code: str | None = None, retry_after_s: float | None = None
+) -> BackendError:
+    """The error that a status means where the vendor's own code says nothing closer."""
+    kinds: dict[int, type[BackendError]] = {
+        401: BackendAuthenticationFailed,
+        402: BackendQuotaExhausted,
+        403: BackendAuthenticationFailed,
+        408: BackendTimeout,
+        429: BackendRateLimited,
+        504: BackendTimeout,
+    }
+    kind = kinds.get(reply.status, BackendError)
+    return kind(detail, retry_after_s=retry_after_s, backend_status=reply.status, backend_code=code)

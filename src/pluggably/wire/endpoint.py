@@ -1,0 +1,42 @@
+"""Where a backend is: what a lease gives, and who gives leases.
+
+A provider's address is fixed, so its lease is free; a runner's is leased from the pool, which may have to start a
+process and wait. After the lease they are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from pluggably.domain.catalog import Target
+from pluggably.domain.generation import Location, Progress
+from pluggably.wire.codec import Codec
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """A leased backend: where it is, and the headers that let us in. Made by a provider or the runner pool; the
+    headers are added by the transport before every send, so codecs never see a secret."""
+
+    base_url: str
+    model: str
+    backend: str
+    location: Location
+    codec: type[Codec]
+    options: Any
+    headers: Mapping[str, str] = {}
+    # A backend that notices a lost client only while it streams is always asked for a stream (llama.cpp's server).
+    always_streams: bool = False
+
+
+class AddressSource(Protocol):
+    """A provider, or the runner pool."""
+
+    def lease(self, target: Target, keep_alive_s: float | None = None) -> AsyncGenerator[Progress | Endpoint, None]:
+        """Yields progress while it has to wait, then the endpoint, once and last. Closing the generator gives the
+        lease back, so it is to be held under `contextlib.aclosing`.
+
+        Raises: Overloaded, ModelUnavailable, ShuttingDown."""
+        ...
