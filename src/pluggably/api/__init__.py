@@ -1,0 +1,1 @@
+"""Our HTTP: paths, credentials, bodies, answers, streams. The only room that knows the web framework."""

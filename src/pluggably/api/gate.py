@@ -1,0 +1,193 @@
+"""The ASGI application: find the row of the route table, check the credential, call the handler, render what it
+returns or raises, and account for the request. Everything that is the same for every route is here, once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+from starlette.routing import compile_path
+
+from pluggably.api.auth import Authenticate, demand, principal_of
+from pluggably.api.http import ClientConnection, HttpRequest, Limits, Receive, Scope, Send, problem_answer
+from pluggably.domain import access
+from pluggably.errors import InternalError, MethodNotAllowed, NotFound, PluggablyError
+from pluggably.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+# Told to nobody, since the client has left; as nginx logs it.
+STATUS_CLIENT_LEFT = 499
+
+
+class Answer(Protocol):
+    """A web framework's response, or our event stream."""
+
+    status_code: int
+    headers: Any
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+Handler = Callable[[HttpRequest], Awaitable[Answer]]
+
+
+class Route:
+    """One row of the route table. `scope` None is open to anyone; everything else needs a credential with that scope.
+    The types, the summary and the notes are what the API reference shows."""
+
+    __slots__ = (
+        "answer",
+        "body",
+        "handler",
+        "method",
+        "path",
+        "query",
+        "scope",
+        "status",
+        "summary",
+        "tag",
+        "template",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        scope: access.Scope | None,
+        handler: Handler,
+        summary: str,
+        *,
+        tag: str,
+        body: Any = None,
+        answer: Any = None,
+        status: int = 200,
+        query: Sequence[str] = (),
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.scope = scope
+        self.handler = handler
+        self.summary = summary
+        self.tag = tag
+        self.body = body
+        self.answer = answer
+        self.status = status
+        self.query = query
+        self.template = f"{method} {path.replace(':path', '')}"
+
+
+class RouteTable:
+    """Finds the row for a path and a method. Exact paths are one look-up; the others are tried in order."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = routes
+        self._exact: dict[str, dict[str, Route]] = {}
+        patterns: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            rows = (patterns if "{" in route.path else self._exact).setdefault(route.path, {})
+            if route.method in rows:
+                raise ValueError(f"two routes for {route.template}")
+            rows[route.method] = route
+        self._patterns = [(compile_path(path)[0], rows) for path, rows in patterns.items()]
+
+    def match(self, request: HttpRequest) -> Route:
+        """Raises: NotFound, MethodNotAllowed."""
+        rows = self._exact.get(request.path)
+        if rows is None:
+            for pattern, candidates in self._patterns:
+                found = pattern.match(request.path)
+                if found is not None:
+                    rows = candidates
+                    request.parameters = found.groupdict()
+                    break
+            else:
+                raise NotFound("There is no such path. GET /openapi.json tells every path there is.")
+        route = rows.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allowed = ", ".join(sorted(rows))
+            raise MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
+        return route
+
+
+class Gate:
+    """The ASGI application."""
+
+    def __init__(self, routes: RouteTable, authenticate: Authenticate, limits: Limits, metrics: Metrics) -> None:
+        self._routes = routes
+        self._authenticate = authenticate
+        self._limits = limits
+        self._metrics = metrics
+        # What a request touches is looked up once, not at each request.
+        self._durations = {route.template: metrics.request_duration.labels(route.template) for route in routes.routes}
+        self._durations[""] = metrics.request_duration.labels("none")
+        self._counts: dict[tuple[str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        request = HttpRequest(scope, receive, self._limits)
+        connection: ClientConnection = scope["client_connection"]
+        task = asyncio.current_task()
+        connection.cancel_when_gone(task)
+        route: Route | None = None
+        status = STATUS_CLIENT_LEFT
+        code: str | None = None
+        try:
+            try:
+                route = self._routes.match(request)
+                answer = await self._answer(route, request)
+                answer.headers["X-Request-Id"] = request.id
+                await answer(scope, receive, send)
+                status = answer.status_code
+            except PluggablyError as error:
+                status, code = error.status, error.code
+                await self._tell(error, request, send)
+            except Exception:
+                status, code = 500, InternalError.code
+                log.exception("internal_error", request_id=request.id)
+                await self._tell(InternalError(), request, send)
+        except asyncio.CancelledError:
+            if not connection.gone or task is None:
+                raise
+            task.uncancel()
+            status = STATUS_CLIENT_LEFT
+        finally:
+            connection.cancel_when_gone(None)
+            self._account(request, route, status, code, time.perf_counter() - began)
+
+    async def _answer(self, route: Route, request: HttpRequest) -> Answer:
+        if route.scope is not None:
+            request.principal = principal_of(request, self._authenticate)
+            demand(request.principal, route.scope)
+        return await route.handler(request)
+
+    async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
+        answer = problem_answer(error, request.id)
+        answer.headers["X-Request-Id"] = request.id
+        self._metrics.errors.labels(error.code).inc()
+        await answer(request.scope, request.body, send)  # type: ignore[arg-type]
+
+    def _account(
+        self, request: HttpRequest, route: Route | None, status: int, code: str | None, duration_s: float
+    ) -> None:
+        template = route.template if route is not None else ""
+        count = self._counts.get((template, status))
+        if count is None:
+            count = self._metrics.requests.labels(template or "none", str(status))
+            self._counts[template, status] = count
+        count.inc()
+        self._durations[template].observe(duration_s)
+        log.info(
+            "request",
+            request_id=request.id,
+            key_id=request.principal.id if request.principal is not None else None,
+            route=template or None,
+            status=status,
+            code=code,
+            duration_s=round(duration_s, 6),
+        )

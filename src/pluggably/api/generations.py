@@ -1,0 +1,260 @@
+"""`POST /v1/generations`: a body becomes a checked request, a request becomes a run, and a run is folded or framed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from pluggably.api.bodies import check_nesting, decode
+from pluggably.api.gate import Answer
+from pluggably.api.http import HttpRequest, JsonAnswer
+from pluggably.api.sse import EventStream
+from pluggably.domain.catalog import Target
+from pluggably.domain.generation import (
+    Audio,
+    EmbeddingParameters,
+    File,
+    GenerationRequest,
+    Image,
+    JsonSchemaFormat,
+    Message,
+    Modality,
+    NamedTool,
+    Parameters,
+    Part,
+    ProviderItem,
+    ProviderOptions,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    Text,
+    TextParameters,
+    Timeouts,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from pluggably.errors import (
+    InvalidRequest,
+    NotAcceptable,
+    UnsupportedModality,
+    UnsupportedParameter,
+    Violation,
+)
+from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.dispatch import Dispatch
+from pluggably.gateway.registry import Registry
+
+
+class Routing(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which targets may serve: names of providers or local models, or the classes `local` and `remote`."""
+
+    only: list[str] | None = None
+    ignore: list[str] = []
+
+
+class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/generations`."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
+    input: str | list[Message | str]
+    modality: Literal["text", "image", "3d", "embedding"] | None = None
+    parameters: Raw = Raw(b"{}")
+    tools: Annotated[list[Tool], Meta(max_length=512)] = []
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    routing: Routing | None = None
+    timeouts: Timeouts = Timeouts()
+    provider_options: ProviderOptions = {}
+    on_unsupported: Literal["warn", "error"] = "warn"
+    stream: bool = False
+    background: bool = False
+    keep_alive_s: Annotated[float, Meta(ge=0)] | None = None
+    metadata: Annotated[
+        dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+    ] = {}
+
+
+_PARAMETERS: dict[Modality, type[Parameters]] = {"text": TextParameters, "embedding": EmbeddingParameters}
+
+# Which parts may stand in a message of which role.
+_MEDIA = (Image, File, Audio)
+_PARTS_OF: dict[str, tuple[type, ...]] = {
+    "system": (Text,),
+    "user": (Text, *_MEDIA),
+    "assistant": (Text, ToolCall, Reasoning, Refusal, ProviderItem),
+    "tool": (ToolResult,),
+}
+
+
+class Generations:
+    """The handlers of generations."""
+
+    def __init__(self, catalog: Catalog, registry: Registry, dispatch: Dispatch) -> None:
+        self._catalog = catalog
+        self._registry = registry
+        self._dispatch = dispatch
+
+    async def create(self, http: HttpRequest) -> Answer:
+        if http.headers.get(b"idempotency-key") is not None:
+            raise InvalidRequest("`Idempotency-Key` is for background generations; leave the header out here.")
+        raw = await http.json()
+        body: GenerationBody = decode(raw, GenerationBody)
+        _check_acceptable(http)
+        _check_nesting(raw, body, http.limits.nesting)
+        target = self._catalog.resolve(body.model)
+        request = resolved(body, await self._registry.modalities(target))
+        _check_routing(body.routing, target)
+        run = self._dispatch.start(request, http.caller, http.id, target)
+        if body.stream:
+            return EventStream(run)
+        async for _ in run.events():
+            pass
+        return JsonAnswer(run.generation())
+
+
+def resolved(body: GenerationBody, made: Sequence[Modality] | None) -> GenerationRequest:
+    """The request that a body means at a model that makes `made` (None: not known).
+
+    Raises: InvalidRequest with all that is wrong; UnsupportedModality, UnsupportedParameter."""
+    if body.background:
+        raise UnsupportedParameter("Background generations are not part of this version.", pointer="/background")
+    modality = _modality(body, made)
+    parameters: Parameters = decode(body.parameters, _PARAMETERS[modality], root="/parameters")
+    messages, texts = _input(body, modality)
+    violations = [*_message_violations(messages), *_tool_violations(body)]
+    if violations:
+        first = violations[0]
+        raise InvalidRequest(f"{first.pointer}: {first.detail}", pointer=first.pointer, violations=violations)
+    return GenerationRequest(
+        model=body.model,
+        modality=modality,
+        messages=messages,
+        texts=texts,
+        parameters=parameters,
+        tools=body.tools,
+        tool_choice=body.tool_choice,
+        parallel_tool_calls=body.parallel_tool_calls,
+        response_format=body.response_format,
+        timeouts=body.timeouts,
+        provider_options=body.provider_options,
+        on_unsupported=body.on_unsupported,
+        stream=body.stream,
+        keep_alive_s=body.keep_alive_s,
+        metadata=body.metadata,
+    )
+
+
+def _modality(body: GenerationBody, made: Sequence[Modality] | None) -> Modality:
+    if body.modality is None:
+        return "text" if made is None or "text" in made else made[0]
+    if body.modality in ("image", "3d") or (made is not None and body.modality not in made):
+        makes = ", ".join(made) if made is not None else "text, embedding"
+        raise UnsupportedModality(f"The model makes {makes}, not {body.modality}.", pointer="/modality")
+    return body.modality
+
+
+def _input(body: GenerationBody, modality: Modality) -> tuple[list[Message], list[str]]:
+    """The messages of a text generation, or the texts to embed."""
+    given = body.input
+    if not given:
+        raise InvalidRequest("/input: must not be empty", pointer="/input")
+    if modality == "embedding":
+        texts = [given] if isinstance(given, str) else given
+        wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str) or not text), None)
+        if wrong is not None:
+            detail = "an embedding takes a string or a list of strings, none of them empty"
+            raise InvalidRequest(detail, pointer=f"/input/{wrong}")
+        return [], [text for text in texts if isinstance(text, str)]
+    if isinstance(given, str):
+        return [Message("user", given)], []
+    wrong = next((i for i, message in enumerate(given) if not isinstance(message, Message)), None)
+    if wrong is not None:
+        raise InvalidRequest(
+            "a text generation takes a string or a list of messages; a list of strings is for embeddings",
+            pointer=f"/input/{wrong}",
+        )
+    return [message for message in given if isinstance(message, Message)], []
+
+
+def _message_violations(messages: list[Message]) -> Iterator[Violation]:
+    for i, message in enumerate(messages):
+        content = message.content
+        if isinstance(content, str):
+            if message.role == "tool":
+                yield Violation(f"/input/{i}/content", "a tool message holds a list of tool_result parts")
+            continue
+        allowed = _PARTS_OF[message.role]
+        for j, part in enumerate(content):
+            pointer = f"/input/{i}/content/{j}"
+            if not isinstance(part, allowed):
+                yield Violation(pointer, f"this part cannot stand in a message of role {message.role}")
+            yield from _part_violations(part, pointer)
+
+
+def _part_violations(part: Part, pointer: str) -> Iterator[Violation]:
+    if isinstance(part, _MEDIA):
+        yield from _media_violations(part, pointer)
+    elif isinstance(part, ToolResult) and not isinstance(part.content, str):
+        for k, inner in enumerate(part.content):
+            yield from _part_violations(inner, f"{pointer}/content/{k}")
+
+
+def _media_violations(part: Image | File | Audio, pointer: str) -> Iterator[Violation]:
+    if (part.url is msgspec.UNSET) == (part.data is msgspec.UNSET):
+        yield Violation(pointer, "needs either `url`, or `data` with `media_type`")
+    elif isinstance(part.url, str):
+        if not part.url.startswith(("https://", "http://")):
+            yield Violation(f"{pointer}/url", "must be an http or https URL; give inline bytes as `data`")
+    elif not part.media_type:
+        yield Violation(f"{pointer}/media_type", "is required beside `data`")
+
+
+def _tool_violations(body: GenerationBody) -> Iterator[Violation]:
+    names = [tool.name for tool in body.tools]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield Violation(f"/tools/{i}/name", "is the name of an earlier tool")
+    if isinstance(body.tool_choice, NamedTool) and body.tool_choice.name not in names:
+        yield Violation("/tool_choice/name", "is not the name of one of the tools")
+    if body.tool_choice == "required" and not names:
+        yield Violation("/tool_choice", "needs `tools`")
+
+
+def _check_nesting(raw: bytes, body: GenerationBody, limit: int) -> None:
+    free: list[Any] = [body.provider_options]
+    free += [tool.input_schema for tool in body.tools] + [tool.provider_options for tool in body.tools]
+    if isinstance(body.response_format, JsonSchemaFormat):
+        free.append(body.response_format.schema)
+    if not isinstance(body.input, str):
+        for message in body.input:
+            if isinstance(message, Message) and not isinstance(message.content, str):
+                free += [getattr(part, "provider_options", None) for part in message.content]
+                free += [getattr(part, "annotations", None) for part in message.content]
+                free += [getattr(part, "data", None) for part in message.content]
+                free += [getattr(getattr(part, "provider_state", None), "data", None) for part in message.content]
+    check_nesting(raw, limit, *free)
+
+
+def _check_acceptable(http: HttpRequest) -> None:
+    accept = http.header(b"accept")
+    if accept and not any(kind in accept for kind in ("*/*", "application/", "text/event-stream")):
+        raise NotAcceptable("Answers are application/json, or text/event-stream with `stream: true`.")
+
+
+def _check_routing(routing: Routing | None, target: Target) -> None:
+    """A promise about where a request may go is kept, or the request is refused."""
+    if routing is None:
+        return
+    names = {target.backend, target.location}
+    allowed = routing.only is None or not names.isdisjoint(routing.only)
+    if not allowed or not names.isdisjoint(routing.ignore):
+        raise InvalidRequest(
+            f"`routing` leaves no target: the model is served by {target.backend} ({target.location}).",
+            pointer="/routing",
+        )

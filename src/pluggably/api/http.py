@@ -1,0 +1,161 @@
+"""One HTTP request as the handlers see it: its head, its body within limits, and whether its client is still there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.responses import Response
+
+from pluggably.domain.access import Principal
+from pluggably.domain.ids import new_id
+from pluggably.errors import (
+    InvalidRequest,
+    PayloadTooLarge,
+    PluggablyError,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+# What a client may choose as its request's id: safe in a header, a log line and a URL.
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+encode = msgspec.json.Encoder().encode
+
+
+class ClientConnection:
+    """Whether the client of one request is still there. The server sets it; a task can ask to be cancelled."""
+
+    __slots__ = ("_task", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def cancel_when_gone(self, task: asyncio.Task[Any] | None) -> None:
+        self._task = task
+        if self.gone and task is not None:
+            task.cancel()
+
+    def lost(self) -> None:
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    body_bytes: int
+    body_timeout_s: float
+    nesting: int
+
+
+class HttpRequest:
+    """The request of one call. `principal` and `path` parameters are set before a handler sees it."""
+
+    __slots__ = ("_receive", "headers", "id", "limits", "method", "parameters", "path", "principal", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+        self.scope = scope
+        self._receive = receive
+        self.limits = limits
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent = self.headers.get(b"x-request-id", b"").decode("latin-1")
+        self.id = sent if _SANE_ID.fullmatch(sent) else new_id("req_")
+        self.principal: Principal | None = None
+        self.parameters: dict[str, str] = {}
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def caller(self) -> Principal:
+        """Who asks; only for routes that demand a credential."""
+        assert self.principal is not None
+        return self.principal
+
+    async def json(self) -> bytes:
+        """The body, which must say that it is JSON.
+
+        Raises: UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
+        media_type = self.header(b"content-type").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise UnsupportedMediaType("Send the body as JSON, with the header `Content-Type: application/json`.")
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+        return await self.body()
+
+    async def body(self) -> bytes:
+        """Raises: PayloadTooLarge, RequestTimeout, InvalidRequest where it breaks off."""
+        length = self.headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > self.limits.body_bytes:
+            raise self._too_large()
+        message = await self._next(self.limits.body_timeout_s)
+        if not message.get("more_body"):
+            return self._checked(message.get("body", b""))
+        pieces = [message["body"]]
+        size = len(message["body"])
+        deadline = asyncio.get_running_loop().time() + self.limits.body_timeout_s
+        while message.get("more_body"):
+            message = await self._next(deadline - asyncio.get_running_loop().time())
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > self.limits.body_bytes:
+                raise self._too_large()
+        return b"".join(pieces)
+
+    async def _next(self, wait_s: float) -> Message:
+        try:
+            async with asyncio.timeout(wait_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimeout(
+                f"The body did not arrive within {self.limits.body_timeout_s:g} s.",
+                headers={"Connection": "close"},
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("The client left before it had sent its body.")
+        return message
+
+    def _checked(self, body: bytes) -> bytes:
+        if len(body) > self.limits.body_bytes:
+            raise self._too_large()
+        return body
+
+    def _too_large(self) -> PayloadTooLarge:
+        # The rest of the body is not read: the connection cannot be used again.
+        return PayloadTooLarge(
+            f"The body may have at most {self.limits.body_bytes} bytes.", headers={"Connection": "close"}
+        )
+
+
+class JsonAnswer(Response):
+    media_type = "application/json"
+
+    def __init__(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        super().__init__(encode(content), status, headers)
+
+
+def problem_answer(error: PluggablyError, request_id: str) -> Response:
+    """An error as an answer of its own."""
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    problem = error.problem(request_id)
+    return Response(encode(problem), error.status, headers, "application/problem+json")

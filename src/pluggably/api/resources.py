@@ -1,0 +1,248 @@
+"""The handlers of what is not a generation: models, workers, keys, the caller itself, health and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+from urllib.parse import unquote
+
+from msgspec import Meta, Struct
+from starlette.responses import Response
+
+from pluggably.api.auth import Authenticate, demand, principal_of
+from pluggably.api.bodies import decode
+from pluggably.api.gate import Answer
+from pluggably.api.http import HttpRequest, JsonAnswer
+from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Scope
+from pluggably.domain.catalog import Model
+from pluggably.errors import Conflict, InvalidRequest, PluggablyError, ShuttingDown
+from pluggably.gateway.registry import Registry
+from pluggably.telemetry.metrics import CONTENT_TYPE, Metrics
+
+T = TypeVar("T")
+MAX_PAGE = 1000
+
+
+class Page(Struct, Generic[T]):
+    """A list; `next_cursor` asks for the next page, and is null on the last one."""
+
+    data: list[T]
+    next_cursor: str | None = None
+
+
+class NewModel(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A model to register. `source` is `file:/path`, in a folder that the operator allows."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*$", max_length=200)]
+    source: Annotated[str, Meta(min_length=1, max_length=4096)]
+    runner: str = "llama.cpp"
+    context_tokens: Annotated[int, Meta(ge=1)] | None = None
+    slots: Annotated[int, Meta(ge=1, le=64)] = 2
+    queue: Annotated[int, Meta(ge=0, le=10_000)] = 64
+    keep_alive_s: Annotated[float, Meta(ge=0)] | None = None
+    options: dict[str, Any] = {}
+
+
+class ModelName(Struct, forbid_unknown_fields=True):
+    model: str
+
+
+class Me(Struct):
+    """What the presented credential may do."""
+
+    id: str
+    name: str
+    scopes: list[str]
+
+
+class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    scopes: Annotated[list[Scope], Meta(min_length=1)] = list(DEFAULT_SCOPES)
+    expires_at: datetime | None = None
+
+
+class CreatedKey(Struct, kw_only=True):
+    """A new key with its secret, which is shown here and never again."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    secret: str
+
+
+class Health(Struct):
+    status: str
+    detail: str | None = None
+
+
+class Models:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def list(self, http: HttpRequest) -> Answer:
+        query = http.query
+        models = [model for model in await self._registry.models() if _passes(model, query)]
+        return JsonAnswer(_page(models, lambda model: model.id, query))
+
+    async def get(self, http: HttpRequest) -> Answer:
+        return JsonAnswer(await self._registry.get(_model_id(http)))
+
+    async def register(self, http: HttpRequest) -> Answer:
+        new: NewModel = decode(await http.json(), NewModel)
+        model = await self._registry.register(
+            new.id,
+            new.source,
+            new.runner,
+            slots=new.slots,
+            queue=new.queue,
+            context_tokens=new.context_tokens,
+            keep_alive_s=new.keep_alive_s,
+            options=new.options,
+        )
+        return JsonAnswer(model, 201, {"Location": f"/v1/models/{model.id}"})
+
+    async def delete(self, http: HttpRequest) -> Answer:
+        await self._registry.remove(_model_id(http), force=http.query.get("force") == "true")
+        return Response(status_code=204)
+
+    async def load(self, http: HttpRequest) -> Answer:
+        named: ModelName = decode(await http.json(), ModelName)
+        await self._registry.load(named.model)
+        return JsonAnswer(await self._registry.get(named.model))
+
+    async def unload(self, http: HttpRequest) -> Answer:
+        named: ModelName = decode(await http.json(), ModelName)
+        await self._registry.unload(named.model)
+        return JsonAnswer(await self._registry.get(named.model))
+
+    async def workers(self, http: HttpRequest) -> Answer:
+        return JsonAnswer(_page(self._registry.workers(), lambda worker: worker.model, http.query))
+
+
+class MadeKey(Protocol):
+    @property
+    def key(self) -> ApiKey: ...
+    @property
+    def token(self) -> str: ...
+
+
+class KeyStore(Protocol):
+    """Where keys are kept."""
+
+    async def create(self, name: str, scopes: Sequence[Scope], expires_at: datetime | None) -> MadeKey: ...
+
+    async def list(self) -> list[ApiKey]: ...
+
+    async def revoke(self, key_id: str) -> ApiKey: ...
+
+
+class Keys:
+    """`changed` makes a change count at once."""
+
+    def __init__(self, store: KeyStore, changed: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._changed = changed
+
+    async def me(self, http: HttpRequest) -> Answer:
+        caller = http.caller
+        return JsonAnswer(Me(caller.id, caller.name, sorted(caller.scopes)))
+
+    async def create(self, http: HttpRequest) -> Answer:
+        new: NewKey = decode(await http.json(), NewKey)
+        if new.expires_at is not None and new.expires_at.tzinfo is None:
+            raise InvalidRequest("/expires_at: needs a time zone, such as Z", pointer="/expires_at")
+        made = await self._store.create(new.name, new.scopes, new.expires_at)
+        await self._changed()
+        key = made.key
+        created = CreatedKey(
+            id=key.id,
+            name=key.name,
+            scopes=key.scopes,
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+            secret=made.token,
+        )
+        return JsonAnswer(created, 201)
+
+    async def list(self, http: HttpRequest) -> Answer:
+        return JsonAnswer(_page(await self._store.list(), lambda key: key.id, http.query))
+
+    async def revoke(self, http: HttpRequest) -> Answer:
+        key_id = http.parameters["id"]
+        if key_id == http.caller.id:
+            raise Conflict("A key cannot revoke itself; use another key, or `pluggably keys revoke`.")
+        await self._store.revoke(key_id)
+        await self._changed()
+        return Response(status_code=204)
+
+
+class Operations:
+    """`closing` tells whether a shutdown has begun, `refresh` brings gauges up to date before they are read."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        authenticate: Authenticate,
+        open_metrics: bool,
+        closing: Callable[[], bool],
+        check: Callable[[], Awaitable[None]],
+        refresh: Callable[[], None],
+    ) -> None:
+        self._metrics = metrics
+        self._authenticate = authenticate
+        self._open_metrics = open_metrics
+        self._closing = closing
+        self._check = check
+        self._refresh = refresh
+
+    async def healthz(self, http: HttpRequest) -> Answer:
+        return JsonAnswer(Health("ok"))
+
+    async def readyz(self, http: HttpRequest) -> Answer:
+        if self._closing():
+            raise ShuttingDown("The gateway is shutting down.", retry_after_s=5)
+        try:
+            await self._check()
+        except PluggablyError as error:
+            return JsonAnswer(Health("not_ready", error.detail), 503)
+        return JsonAnswer(Health("ready"))
+
+    async def metrics(self, http: HttpRequest) -> Answer:
+        if not self._open_metrics:
+            http.principal = principal_of(http, self._authenticate)
+            demand(http.principal, "metrics")
+        self._refresh()
+        return Response(self._metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _model_id(http: HttpRequest) -> str:
+    return http.parameters["id"]
+
+
+def _passes(model: Model, query: dict[str, str]) -> bool:
+    """The filters of the model list. What is not known passes none."""
+    modality, location = query.get("modality"), query.get("location")
+    capability, status = query.get("capability"), query.get("status")
+    return (
+        (modality is None or modality in (model.output_modalities or ()))
+        and (location is None or location == model.location)
+        and (capability is None or getattr(model.capabilities, capability, None) is True)
+        and (status is None or status == model.status)
+    )
+
+
+def _page(rows: list[T], key: Callable[[T], str], query: dict[str, str]) -> Page[T]:
+    """The part of the list that `limit` and `cursor` ask for; a cursor is the key of the last row before it.
+
+    Raises: InvalidRequest."""
+    limit_text, cursor = query.get("limit", str(MAX_PAGE)), query.get("cursor")
+    if not limit_text.isascii() or not limit_text.isdigit() or not 1 <= int(limit_text[:9]) <= MAX_PAGE:
+        raise InvalidRequest(f"`limit` must be a number from 1 to {MAX_PAGE}.")
+    rows = sorted(rows, key=key)
+    if cursor is not None:
+        rows = [row for row in rows if key(row) > unquote(cursor)]
+    limit = int(limit_text)
+    return Page(rows[:limit], key(rows[limit - 1]) if len(rows) > limit else None)

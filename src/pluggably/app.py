@@ -1,0 +1,281 @@
+"""The composition root: builds every object of the gateway, runs the server, and closes everything in reverse.
+
+The only place that knows all rooms. Nothing receives the whole: each constructor lists what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import structlog
+
+from pluggably import __version__
+from pluggably.api.documents import Documents
+from pluggably.api.gate import Gate, RouteTable
+from pluggably.api.generations import Generations
+from pluggably.api.http import Limits
+from pluggably.api.resources import Keys, Models, Operations
+from pluggably.api.routes import routes
+from pluggably.api.server import Server, listen
+from pluggably.config import Config, Settings
+from pluggably.config.settings import environment_keys, process_environment
+from pluggably.demo import DEMO_WEIGHTS
+from pluggably.domain.access import Principal
+from pluggably.domain.catalog import LocalModel, Target
+from pluggably.errors import StartupError
+from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.dispatch import Backend, Dispatch
+from pluggably.gateway.ledger import Ledger
+from pluggably.gateway.prices import Prices
+from pluggably.gateway.registry import Registry
+from pluggably.net.http import HttpClient, Patience
+from pluggably.plugins import CODECS, RUNNERS, Plugins
+from pluggably.providers.presets import PRESETS
+from pluggably.providers.provider import Provider
+from pluggably.runners.pool import Pool
+from pluggably.storage.database import Database, open_database
+from pluggably.storage.datadir import DataDirectory, open_data_directory
+from pluggably.storage.keys import KeyRing, KeyStore
+from pluggably.storage.models import ModelStore
+from pluggably.telemetry import logs
+from pluggably.telemetry.metrics import Metrics
+from pluggably.wire.transport import WiredBackend
+
+log = structlog.get_logger()
+
+# Told once the gateway listens: its address, and the admin key where one was just made.
+Announce = Callable[[str, str | None], None]
+
+# A request allocates about a hundred objects; the default of 700 collects several times a second under load.
+GC_THRESHOLD = 20_000
+DEMO_MODEL = "demo"
+# The key that `pluggably run` and `pluggably models` on the same machine use; it lives as long as the process.
+LOCAL_PRINCIPAL = Principal("key_local", "command line", frozenset({"admin"}))
+
+
+def serve(settings: Settings, announce: Announce) -> int:
+    """Runs the gateway until it is told to stop; returns the exit code. Raises: StartupError."""
+    logs.configure(settings.config.log.level, settings.config.log.format)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        raise StartupError(_cannot_listen(settings, error)) from error
+    with listener, asyncio.Runner(loop_factory=_event_loop) as runner:
+        return runner.run(_serve(settings, announce, listener))
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform; asyncio's own does the same, slower
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _serve(settings: Settings, announce: Announce, listener: socket.socket) -> int:
+    async with AsyncExitStack() as closing:
+        directory = open_data_directory(settings.data_dir)
+        closing.callback(directory.lock().release)
+        database = open_database(directory)
+        closing.push_async_callback(database.close)
+        store = KeyStore(database, directory.pepper)
+        await store.set_preset_admin(settings.admin_key.reveal() if settings.admin_key else None)
+        first = await store.create_first()
+        ring = KeyRing(store)
+        await ring.open()
+        closing.push_async_callback(ring.close)
+
+        gateway = await _Gateway.build(settings.config, database, store, ring, closing)
+        url = _url(listener)
+        _write_local_credential(directory, url, ring.grant(LOCAL_PRINCIPAL), closing)
+
+        def started() -> None:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
+            for warning in settings.warnings:
+                log.warning("config", detail=warning)
+            log.info("started", url=url, version=__version__, data_dir=str(settings.data_dir))
+            announce(url, first.token if first is not None else None)
+
+        grace_s = settings.config.server.shutdown_grace_s
+        server = Server(
+            gateway.gate,
+            max_header_bytes=settings.config.server.max_header_bytes,
+            started=started,
+            drain=lambda at_once: gateway.dispatch.drain(grace_s, at_once),
+        )
+        await server.serve(sockets=[listener])
+        log.info("stopping")
+    return 0
+
+
+class _Gateway:
+    """The objects that `serve` still talks to once all are built."""
+
+    def __init__(self, gate: Gate, dispatch: Dispatch) -> None:
+        self.gate = gate
+        self.dispatch = dispatch
+
+    @classmethod
+    async def build(
+        cls, config: Config, database: Database, store: KeyStore, ring: KeyRing, closing: AsyncExitStack
+    ) -> _Gateway:
+        codecs, runners = Plugins(CODECS), Plugins(RUNNERS)
+        metrics = Metrics()
+        metrics.build.labels(__version__).set(1)
+
+        http = HttpClient()
+        closing.push_async_callback(http.close)
+        started_runners = {name: runners[name]() for name in runners}
+        pool = Pool(started_runners, codecs, http, environment=process_environment())
+        closing.push_async_callback(pool.close)
+        registrations = ModelStore(database)
+        local = await _local_models(config, registrations, pool)
+
+        providers = _providers(config, codecs)
+        backends: dict[str, Backend] = {}
+        for name, provider in providers.items():
+            client = HttpClient()
+            closing.push_async_callback(client.close)
+            backends[name] = WiredBackend(provider, client)
+        on_this_machine = WiredBackend(pool, http)
+
+        def backend(target: Target) -> Backend:
+            return on_this_machine if catalog.local(target.backend) is not None else backends[target.backend]
+
+        catalog = Catalog({name: one.location for name, one in providers.items()}, config.aliases(), local)
+        registry = Registry(catalog, pool, registrations, config.model_folders, list(runners))
+        price_lists = {name: one.price_list for name, one in providers.items() if one.price_list is not None}
+        ledger = Ledger(metrics, Prices(), price_lists)
+        timeouts = config.timeouts
+        patience = Patience(timeouts.first_event_s, timeouts.idle_s, timeouts.total_s)
+        dispatch = Dispatch(catalog, backend, ledger, patience, config.server.max_concurrent_generations)
+
+        documents = Documents(__version__)
+        operations = Operations(
+            metrics,
+            ring.authenticate,
+            config.server.open_metrics,
+            closing=lambda: dispatch.is_closing,
+            check=database.check,
+            refresh=lambda: _refresh(metrics, dispatch, pool),
+        )
+        table = routes(
+            Generations(catalog, registry, dispatch),
+            Models(registry),
+            Keys(store, ring.refresh),
+            operations,
+            documents,
+        )
+        documents.describe(table)
+        server = config.server
+        limits = Limits(server.max_body_bytes, server.body_timeout_s, server.max_nesting)
+        return cls(Gate(RouteTable(table), ring.authenticate, limits, metrics), dispatch)
+
+
+def _providers(config: Config, codecs: Mapping[str, Any]) -> dict[str, Provider]:
+    """The providers of the config, and every preset whose well-known variable is set.
+
+    Raises: StartupError."""
+    keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
+    providers = {}
+    for name in [*config.providers, *(name for name in keys if name not in config.providers)]:
+        provider = config.providers.get(name)
+        if provider is not None and not provider.enabled:
+            continue
+        providers[name] = _provider(name, provider, keys, codecs)
+    return providers
+
+
+def _provider(name: str, given: Any, keys: Mapping[str, Any], codecs: Mapping[str, Any]) -> Provider:
+    preset_name = (given.preset if given is not None else None) or name
+    preset = PRESETS.get(preset_name) if given is None or given.codec is None else None
+    codec_name = given.codec if preset is None else preset.codec
+    codec = codecs.get(codec_name)
+    if codec is None:
+        raise StartupError(f"Provider {name}: there is no codec {codec_name!r}.")
+    given_options = given.options if given is not None else {}
+    options = {**(preset.options if preset is not None else {}), **given_options}
+    try:
+        converted = msgspec.convert(options, codec.Options)
+    except msgspec.ValidationError as error:
+        raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
+    key = (given.api_key if given is not None else None) or (keys.get(preset_name) if preset is not None else None)
+    return Provider(
+        name=name,
+        base_url=((given.base_url if given is not None else None) or (preset.base_url if preset else "")),
+        api_key=key.reveal() if key is not None else None,
+        codec=codec,
+        options=converted,
+        location=((given.location if given is not None else None) or "remote"),
+        always_streams=_first(given.always_streams if given is not None else None, preset and preset.always_streams),
+        headers={header: secret.reveal() for header, secret in given.headers.items()} if given is not None else {},
+        price_list=preset.price_list if preset is not None else None,
+    )
+
+
+def _first(*values: bool | None) -> bool:
+    return next((value for value in values if value is not None), False)
+
+
+async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -> list[LocalModel]:
+    """The models of the config file, those that the API registered, and the demo; the file's win.
+
+    Raises: StartupError."""
+    models = {model.id: model for model in config.local_models()}
+    taken = {*models, *config.aliases()}
+    for model in await registrations.list():
+        if model.id in taken:
+            log.warning("registration_hidden", model=model.id, detail="the config file defines this id too")
+        else:
+            models[model.id] = model
+    if config.demo and DEMO_MODEL not in taken:
+        models.setdefault(
+            DEMO_MODEL, LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4)
+        )
+    for model in models.values():
+        try:
+            pool.add(model)
+        except Exception as error:
+            raise StartupError(f"Model {model.id}: {error}") from error
+    return list(models.values())
+
+
+def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool) -> None:
+    """Brings the gauges up to date."""
+    metrics.running.set(len(dispatch.running))
+    metrics.workers.clear()
+    metrics.worker_memory.clear()
+    metrics.queued.clear()
+    for worker in pool.workers():
+        metrics.workers.labels(worker.state).inc()
+        metrics.queued.labels(worker.model).set(worker.queue_length)
+        if worker.memory_bytes is not None:
+            metrics.worker_memory.labels(worker.model).set(worker.memory_bytes)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    # An address that means "everywhere" is not one to connect to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _write_local_credential(directory: DataDirectory, url: str, key: str, closing: AsyncExitStack) -> None:
+    directory.write_private(directory.local_credential, msgspec.json.encode({"url": url, "key": key}))
+    closing.callback(directory.local_credential.unlink, missing_ok=True)
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno in (98, 48):  # EADDRINUSE on Linux, on macOS
+        return f"{where} is in use. Stop what listens there, or give another port: --port or PLUGGABLY_PORT."
+    return f"Cannot listen on {where}: {error.strerror or error}. Give another address: --host or PLUGGABLY_HOST."

@@ -1,0 +1,154 @@
+"""The one loop that does a codec's I/O: send its call, feed it what comes, make its next call, until it is done.
+
+Here, and nowhere else, a codec's slip over a reply becomes `backend_invalid_response`, and a stream that lacks its
+end becomes an error. Nothing is retried here: that is a decision, and decisions live in `gateway`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+
+import structlog
+
+from pluggably.domain.catalog import Target
+from pluggably.domain.generation import Completed, Event, GenerationRequest, Progress
+from pluggably.errors import BackendInvalidResponse, PluggablyError
+from pluggably.net.http import Answer, HttpClient, Patience
+from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
+from pluggably.wire.endpoint import AddressSource, Endpoint
+from pluggably.wire.framing import framer_for
+
+log = structlog.get_logger()
+
+# A million embedding numbers as JSON text are 20 MB.
+MAX_REPLY_BYTES = 128 * 1024 * 1024
+MAX_FAULT_BYTES = 256 * 1024
+
+
+class WiredBackend:
+    """A backend: an address to lease and a wire to speak. What `gateway.dispatch` runs generations on."""
+
+    def __init__(self, source: AddressSource, client: HttpClient) -> None:
+        self._source = source
+        self._client = client
+
+    async def generate(
+        self, request: GenerationRequest, target: Target, patience: Patience
+    ) -> AsyncGenerator[Sequence[Event], None]:
+        """Progress while the lease waits, then the events of one attempt, those of one read together; the last is
+        `Completed`. Closing it early cuts the backend's work and gives the lease back."""
+        async with aclosing(self._source.lease(target, request.keep_alive_s)) as lease:
+            async for step in lease:
+                if isinstance(step, Progress):
+                    yield (step,)
+                    continue
+                async with aclosing(attempt(self._client, request, step, patience)) as events:
+                    async for batch in events:
+                        yield batch
+                return
+
+
+async def attempt(
+    client: HttpClient, request: GenerationRequest, endpoint: Endpoint, patience: Patience
+) -> AsyncGenerator[Sequence[Event], None]:
+    """One attempt at one endpoint.
+
+    Raises: BackendError and its kinds; UnsupportedParameter, UnsupportedModality before any call."""
+    codec = endpoint.codec(endpoint.options)
+    address = Address(
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        backend=endpoint.backend,
+        stream=request.stream or endpoint.always_streams,
+    )
+    step = codec.begin(request, address)
+    completed = False
+    while True:
+        if step.events:
+            yield step.events
+        call = step.next
+        if call is None:
+            break
+        headers = {**call.headers, **endpoint.headers}
+        answer = await client.send(call.method, call.url, headers, call.body, patience)
+        try:
+            if answer.status >= 300:
+                raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))
+            if call.framing is None:
+                reply = await _reply(answer, MAX_REPLY_BYTES)
+                step = _understood(partial(codec.receive, reply))
+            else:
+                async with aclosing(_streamed(codec, call.framing, answer)) as batches:
+                    async for batch in batches:
+                        completed = completed or type(batch[-1]) is Completed
+                        yield batch
+                step = _understood(codec.finish)
+        finally:
+            answer.close()
+        completed = completed or any(type(event) is Completed for event in step.events)
+    if not completed:
+        raise BackendInvalidResponse("The backend's answer ended without its end mark.")
+
+
+async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
+    """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
+    ended, so that its connection can serve again."""
+    framer = framer_for(framing)
+    last: list[Event] = []
+    async for chunk in answer.chunks():
+        events = _events(codec, framer.feed(chunk))
+        if not events:
+            continue
+        answer.saw_event()
+        if type(events[-1]) is Completed:
+            last = events
+            await answer.drain()
+            break
+        yield events
+    if not last:
+        last = _events(codec, framer.end())
+    if last:
+        yield last
+
+
+def _events(codec: Codec, frames: Sequence[Frame]) -> list[Event]:
+    """The events of the frames of one read."""
+    events: list[Event] = []
+    try:
+        for frame in frames:
+            events += codec.feed(frame).events
+    except PluggablyError:
+        raise
+    except Exception as slip:
+        raise _misunderstood(slip) from slip
+    return events
+
+
+def _understood(read: Callable[[], Step]) -> Step:
+    """Runs a codec over a reply."""
+    try:
+        return read()
+    except PluggablyError:
+        raise
+    except Exception as slip:
+        raise _misunderstood(slip) from slip
+
+
+def _misunderstood(slip: Exception) -> BackendInvalidResponse:
+    # The exception's text may quote the answer, so it goes nowhere; its type and place are enough to find the fault.
+    log.warning("codec_slip", exception=type(slip).__name__, place=_place(slip))
+    return BackendInvalidResponse("The backend's answer is not of the form that its wire documents.")
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+
+
+async def _reply(answer: Answer, limit_bytes: int) -> HttpReply:
+    body = await answer.read(limit_bytes)
+    return HttpReply(status=answer.status, headers=answer.headers(), body=body)
