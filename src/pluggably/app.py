@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -23,7 +23,8 @@ from pluggably.api.http import Limits
 from pluggably.api.resources import Keys, Models, Operations
 from pluggably.api.routes import routes
 from pluggably.api.server import Server, listen
-from pluggably.config import Config, Settings
+from pluggably.config import Config, Secret, Settings
+from pluggably.config import Provider as ProviderEntry
 from pluggably.config.settings import environment_keys, process_environment
 from pluggably.demo import DEMO_WEIGHTS
 from pluggably.domain.access import Principal
@@ -153,8 +154,7 @@ class _Gateway:
 
         catalog = Catalog({name: one.location for name, one in providers.items()}, config.aliases(), local)
         registry = Registry(catalog, pool, registrations, config.model_folders, list(runners))
-        price_lists = {name: one.price_list for name, one in providers.items() if one.price_list is not None}
-        ledger = Ledger(metrics, Prices(), price_lists)
+        ledger = Ledger(metrics, Prices(), _price_lists(config, providers))
         timeouts = config.timeouts
         patience = Patience(timeouts.first_event_s, timeouts.idle_s, timeouts.total_s)
         dispatch = Dispatch(catalog, backend, ledger, patience, config.server.max_concurrent_generations)
@@ -186,44 +186,45 @@ def _providers(config: Config, codecs: Mapping[str, Any]) -> dict[str, Provider]
 
     Raises: StartupError."""
     keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    providers = {}
-    for name in [*config.providers, *(name for name in keys if name not in config.providers)]:
-        provider = config.providers.get(name)
-        if provider is not None and not provider.enabled:
-            continue
-        providers[name] = _provider(name, provider, keys, codecs)
-    return providers
+    entries = {**{name: ProviderEntry() for name in keys}, **config.providers}
+    return {name: _provider(name, entry, keys, codecs) for name, entry in entries.items() if entry.enabled}
 
 
-def _provider(name: str, given: Any, keys: Mapping[str, Any], codecs: Mapping[str, Any]) -> Provider:
-    preset_name = (given.preset if given is not None else None) or name
-    preset = PRESETS.get(preset_name) if given is None or given.codec is None else None
-    codec_name = given.codec if preset is None else preset.codec
-    codec = codecs.get(codec_name)
-    if codec is None:
-        raise StartupError(f"Provider {name}: there is no codec {codec_name!r}.")
-    given_options = given.options if given is not None else {}
-    options = {**(preset.options if preset is not None else {}), **given_options}
+def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codecs: Mapping[str, Any]) -> Provider:
+    preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
+    codec = codecs.get(entry.codec or (preset.codec if preset else ""))
+    base_url = entry.base_url or (preset.base_url if preset else None)
+    if codec is None or base_url is None:
+        raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
+    key = entry.api_key or (keys.get(entry.preset or name) if preset else None)
+    if key is None and preset is not None and preset.needs_key:
+        raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
     try:
-        converted = msgspec.convert(options, codec.Options)
+        return Provider(
+            name=name,
+            base_url=base_url,
+            api_key=key.reveal() if key is not None else None,
+            codec=codec,
+            options={**(preset.options if preset else {}), **entry.options},
+            location=entry.location or "remote",
+            always_streams=(
+                entry.always_streams if entry.always_streams is not None else bool(preset and preset.always_streams)
+            ),
+            headers={header: secret.reveal() for header, secret in entry.headers.items()},
+        )
     except msgspec.ValidationError as error:
         raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
-    key = (given.api_key if given is not None else None) or (keys.get(preset_name) if preset is not None else None)
-    return Provider(
-        name=name,
-        base_url=((given.base_url if given is not None else None) or (preset.base_url if preset else "")),
-        api_key=key.reveal() if key is not None else None,
-        codec=codec,
-        options=converted,
-        location=((given.location if given is not None else None) or "remote"),
-        always_streams=_first(given.always_streams if given is not None else None, preset and preset.always_streams),
-        headers={header: secret.reveal() for header, secret in given.headers.items()} if given is not None else {},
-        price_list=preset.price_list if preset is not None else None,
-    )
 
 
-def _first(*values: bool | None) -> bool:
-    return next((value for value in values if value is not None), False)
+def _price_lists(config: Config, names: Iterable[str]) -> dict[str, str]:
+    """Provider → its list of prices, where it has one. A preset's own address is what makes its prices right."""
+    found = {}
+    for name in names:
+        entry = config.providers.get(name, ProviderEntry())
+        preset = PRESETS.get(entry.preset or name)
+        if preset is not None and preset.price_list is not None and entry.base_url in (None, preset.base_url):
+            found[name] = preset.price_list
+    return found
 
 
 async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -> list[LocalModel]:
@@ -238,9 +239,7 @@ async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -
         else:
             models[model.id] = model
     if config.demo and DEMO_MODEL not in taken:
-        models.setdefault(
-            DEMO_MODEL, LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4)
-        )
+        models.setdefault(DEMO_MODEL, LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4))
     for model in models.values():
         try:
             pool.add(model)

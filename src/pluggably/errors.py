@@ -81,8 +81,10 @@ class PluggablyError(Exception):
         self.violations = list(violations[:MAX_VIOLATIONS])
         self.retry_after_s = retry_after_s
         self.headers = headers or {}
+        # Set by dispatch once there is a generation that failed with this.
+        self.generation_id: str | None = None
 
-    def problem(self, request_id: str | None = None, generation_id: str | None = None) -> Problem:
+    def problem(self, request_id: str | None = None) -> Problem:
         """The one rendering of an error."""
         return Problem(
             type=ERROR_TYPE_ROOT + self.code,
@@ -91,7 +93,7 @@ class PluggablyError(Exception):
             code=self.code,
             detail=self.detail,
             request_id=request_id,
-            generation_id=generation_id,
+            generation_id=self.generation_id,
             retryable=self.again,
             retry_after_s=self.retry_after_s,
             pointer=self.pointer,
@@ -245,9 +247,9 @@ class BackendError(PluggablyError):
         self.backend_status = backend_status
         self.backend_code = backend_code
 
-    def problem(self, request_id: str | None = None, generation_id: str | None = None) -> Problem:
+    def problem(self, request_id: str | None = None) -> Problem:
         return msgspec.structs.replace(
-            super().problem(request_id, generation_id),
+            super().problem(request_id),
             backend=self.backend,
             backend_status=self.backend_status,
             backend_code=self.backend_code,

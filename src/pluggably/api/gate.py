@@ -27,7 +27,7 @@ class Answer(Protocol):
     """A web framework's response, or our event stream."""
 
     status_code: int
-    headers: Any
+    raw_headers: list[tuple[bytes, bytes]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -141,7 +141,7 @@ class Gate:
             try:
                 route = self._routes.match(request)
                 answer = await self._answer(route, request)
-                answer.headers["X-Request-Id"] = request.id
+                answer.raw_headers.append((b"x-request-id", request.id.encode()))
                 await answer(scope, receive, send)
                 status = answer.status_code
             except PluggablyError as error:
@@ -168,7 +168,7 @@ class Gate:
 
     async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
         answer = problem_answer(error, request.id)
-        answer.headers["X-Request-Id"] = request.id
+        answer.raw_headers.append((b"x-request-id", request.id.encode()))
         self._metrics.errors.labels(error.code).inc()
         await answer(request.scope, request.body, send)  # type: ignore[arg-type]
 

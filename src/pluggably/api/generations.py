@@ -63,7 +63,7 @@ class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | list[Message | str]
     modality: Literal["text", "image", "3d", "embedding"] | None = None
-    parameters: Raw = Raw(b"{}")
+    parameters: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
     tools: Annotated[list[Tool], Meta(max_length=512)] = []
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
@@ -153,7 +153,7 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None) -> Generatio
 def _modality(body: GenerationBody, made: Sequence[Modality] | None) -> Modality:
     if body.modality is None:
         return "text" if made is None or "text" in made else made[0]
-    if body.modality in ("image", "3d") or (made is not None and body.modality not in made):
+    if body.modality == "image" or body.modality == "3d" or (made is not None and body.modality not in made):
         makes = ", ".join(made) if made is not None else "text, embedding"
         raise UnsupportedModality(f"The model makes {makes}, not {body.modality}.", pointer="/modality")
     return body.modality
@@ -228,17 +228,33 @@ def _tool_violations(body: GenerationBody) -> Iterator[Violation]:
 
 def _check_nesting(raw: bytes, body: GenerationBody, limit: int) -> None:
     free: list[Any] = [body.provider_options]
-    free += [tool.input_schema for tool in body.tools] + [tool.provider_options for tool in body.tools]
+    for tool in body.tools:
+        free += (tool.input_schema, tool.provider_options)
     if isinstance(body.response_format, JsonSchemaFormat):
         free.append(body.response_format.schema)
     if not isinstance(body.input, str):
         for message in body.input:
-            if isinstance(message, Message) and not isinstance(message.content, str):
-                free += [getattr(part, "provider_options", None) for part in message.content]
-                free += [getattr(part, "annotations", None) for part in message.content]
-                free += [getattr(part, "data", None) for part in message.content]
-                free += [getattr(getattr(part, "provider_state", None), "data", None) for part in message.content]
+            if isinstance(message, Message):
+                free.append(message.provider_options)
+                free += _free_forms(message.content)
     check_nesting(raw, limit, *free)
+
+
+def _free_forms(content: str | Sequence[Part]) -> Iterator[Any]:
+    """What a client may nest as deep as it likes in the parts of a message."""
+    if isinstance(content, str):
+        return
+    for part in content:
+        if isinstance(part, ToolResult):
+            yield from _free_forms(part.content)
+        if isinstance(part, ProviderItem):
+            yield part.data
+            continue
+        yield part.provider_options
+        if isinstance(part, Text):
+            yield part.annotations
+        if isinstance(part, Reasoning) and part.provider_state is not None:
+            yield part.provider_state.data
 
 
 def _check_acceptable(http: HttpRequest) -> None:

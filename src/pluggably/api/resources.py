@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from pluggably.api.bodies import decode
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Scope
-from pluggably.domain.catalog import Model
+from pluggably.domain.catalog import MODEL_ID, Model
 from pluggably.errors import Conflict, InvalidRequest, PluggablyError, ShuttingDown
 from pluggably.gateway.registry import Registry
 from pluggably.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -34,7 +35,7 @@ class Page(Struct, Generic[T]):
 class NewModel(Struct, forbid_unknown_fields=True, kw_only=True):
     """A model to register. `source` is `file:/path`, in a folder that the operator allows."""
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*$", max_length=200)]
+    id: Annotated[str, Meta(pattern=MODEL_ID, max_length=200)]
     source: Annotated[str, Meta(min_length=1, max_length=4096)]
     runner: str = "llama.cpp"
     context_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -58,7 +59,7 @@ class Me(Struct):
 
 class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    scopes: Annotated[list[Scope], Meta(min_length=1)] = list(DEFAULT_SCOPES)
+    scopes: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(DEFAULT_SCOPES))
     expires_at: datetime | None = None
 
 
@@ -152,9 +153,7 @@ class Keys:
 
     async def create(self, http: HttpRequest) -> Answer:
         new: NewKey = decode(await http.json(), NewKey)
-        if new.expires_at is not None and new.expires_at.tzinfo is None:
-            raise InvalidRequest("/expires_at: needs a time zone, such as Z", pointer="/expires_at")
-        made = await self._store.create(new.name, new.scopes, new.expires_at)
+        made = await self._store.create(new.name, new.scopes, _future(new.expires_at))
         await self._changed()
         key = made.key
         created = CreatedKey(
@@ -216,6 +215,21 @@ class Operations:
             demand(http.principal, "metrics")
         self._refresh()
         return Response(self._metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _future(time: datetime | None) -> datetime | None:
+    """Raises: InvalidRequest."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise InvalidRequest("/expires_at: needs a time zone, such as Z", pointer="/expires_at")
+    try:
+        time = time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest("/expires_at: is outside the years 1 to 9999", pointer="/expires_at") from None
+    if time <= datetime.now(UTC):
+        raise InvalidRequest("/expires_at: must be in the future", pointer="/expires_at")
+    return time
 
 
 def _model_id(http: HttpRequest) -> str:

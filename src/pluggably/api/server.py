@@ -164,11 +164,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # A second signal of either kind means now.
-        if self.should_exit:
-            self.force_exit = True
+        # A second signal of either kind means now. uvicorn would raise the signal again once it has shut down, and so
+        # skip what is still to be closed; a gateway that was told to stop and did has ended well.
+        self.force_exit = self.should_exit
         self.should_exit = True
-        self._captured_signals.append(sig)
 
 
 def listen(host: str, port: int) -> socket.socket:

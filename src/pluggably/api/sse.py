@@ -25,12 +25,12 @@ log = structlog.get_logger()
 HEAD_AFTER_S = 1.0
 KEEP_ALIVE_S = 15.0
 KEEP_ALIVE = b": keep-alive\n\n"
-HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
     # Without it nginx holds the whole stream back (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
-    "X-Accel-Buffering": "no",
-}
+    (b"x-accel-buffering", b"no"),
+]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,14 +48,14 @@ def _frame(name: str, data: Any) -> bytes:
 
 # event class → the bytes before its JSON; what is not here is not for clients
 _HEADS: dict[type, bytes] = {
-    kind: b"event: %s\ndata: " % kind.__struct_config__.tag.encode()  # type: ignore[union-attr]
+    kind: b"event: %s\ndata: " % str(kind.__struct_config__.tag).encode()
     for kind in VisibleEvent.__args__
 }
 
 
 def framed(events: Sequence[Event]) -> bytes:
     """The events that clients see, as bytes of one write."""
-    pieces = []
+    pieces: list[bytes] = []
     for event in events:
         head = _HEADS.get(type(event))
         if head is not None:
@@ -67,7 +67,7 @@ class EventStream:
     """The streamed answer of one run."""
 
     def __init__(self, run: Run, *, head_after_s: float = HEAD_AFTER_S, keep_alive_s: float = KEEP_ALIVE_S) -> None:
-        self.headers = dict(HEADERS)
+        self.raw_headers = list(HEADERS)
         self.status_code = 200
         self._run = run
         self._head_after_s = head_after_s
@@ -120,8 +120,7 @@ class EventStream:
         try:
             if not self._opened:
                 self._opened = True
-                head = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-                await self._send({"type": "http.response.start", "status": 200, "headers": head})
+                await self._send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 data, self._held = self._held + data, b""
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
         finally:

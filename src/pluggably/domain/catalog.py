@@ -15,6 +15,10 @@ InputModality: TypeAlias = Literal["text", "image", "file", "audio"]
 WorkerState: TypeAlias = Literal["starting", "ready", "stopping", "exited"]
 
 
+# For the look-ahead see `generation.FUNCTION_NAME`.
+MODEL_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*$(?!\n)"
+
+
 class Capabilities(Struct, frozen=True, kw_only=True):
     """null is "not known": such a capability is tried, not refused."""
 

@@ -24,6 +24,10 @@ Location: TypeAlias = Literal["local", "remote"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
 JsonObject: TypeAlias = dict[str, Any]
 
+# Python's `$` also matches before a last newline, ECMA's (the published schema's) does not; the look-ahead makes them
+# one.
+FUNCTION_NAME = r"^[a-zA-Z0-9_-]{1,64}$(?!\n)"
+
 # provider name → what is passed to it as it is
 ProviderOptions: TypeAlias = dict[str, JsonObject]
 
@@ -142,7 +146,7 @@ class Message(Struct, forbid_unknown_fields=True):
 
 
 class Tool(Struct, tag="function", forbid_unknown_fields=True, kw_only=True):
-    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=FUNCTION_NAME)]
     description: str = ""
     input_schema: JsonObject = {}
     provider_options: ProviderOptions | UnsetType = UNSET
@@ -166,7 +170,7 @@ class JsonFormat(Struct, tag="json", forbid_unknown_fields=True):
 class JsonSchemaFormat(Struct, tag="json_schema", forbid_unknown_fields=True):
     """JSON that obeys `schema`; with `strict`, guaranteed by the backend."""
 
-    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=FUNCTION_NAME)]
     schema: JsonObject
     strict: bool = True
 
@@ -298,6 +302,12 @@ class ItemCompleted(Struct, frozen=True, tag="output.completed"):
     item: Item
 
 
+class Leased(Struct, frozen=True):
+    """The wait for a free slot or a loading model is over, after `queued_s` seconds."""
+
+    queued_s: float
+
+
 class UsageReported(Struct, frozen=True, kw_only=True):
     """What the backend says it used, so far: told as it is known, so that a failure keeps it. The latest stands."""
 
@@ -319,7 +329,7 @@ class Completed(Struct, frozen=True):
 
 # What clients see of a running generation; each is framed as it stands.
 VisibleEvent: TypeAlias = Progress | Started | ItemStarted | ItemDelta | ItemCompleted
-Event: TypeAlias = VisibleEvent | UsageReported | Warned | Completed
+Event: TypeAlias = VisibleEvent | Leased | UsageReported | Warned | Completed
 
 
 # ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,6 +413,8 @@ class Fold:
                 self.warnings.append(event.warning)
             elif type(event) is Started:
                 self.served_by = event.served_by
+            elif type(event) is Leased:
+                self.usage.queued_s = event.queued_s
             elif type(event) is Completed:
                 self.finish_reason = event.finish_reason
 

@@ -19,6 +19,7 @@ from pluggably.domain.generation import (
     Fold,
     Generation,
     GenerationRequest,
+    Leased,
     Progress,
     ServedBy,
     Started,
@@ -95,7 +96,7 @@ class Run:
             finish_reason=self._fold.finish_reason,
             usage=self._fold.usage,
             warnings=self._fold.warnings,
-            error=self._error.problem(self._request_id, self.id) if self._error else None,
+            error=self._error.problem(self._request_id) if self._error else None,
             metadata=self.request.metadata,
         )
 
@@ -118,13 +119,10 @@ class Run:
             backend, patience = self._dispatch.plan(self)
             async with aclosing(backend.generate(self.request, self.target, patience)) as batches:
                 async for batch in batches:
-                    if self._started_at is None:
-                        if self._is_output(batch):
-                            self._started_at = datetime.now(UTC)
-                            usage.time_to_first_event_s = round(clock() - began, 6)
-                            batch = [self._start(), *batch]
-                        elif type(batch[0]) is Progress:
-                            usage.queued_s = round(clock() - began, 6)
+                    if self._started_at is None and _is_output(batch):
+                        self._started_at = datetime.now(UTC)
+                        usage.time_to_first_event_s = round(clock() - began, 6)
+                        batch = [self._start(), *batch]
                     self._fold.add(batch)
                     yield batch
             self._status = "completed"
@@ -149,16 +147,13 @@ class Run:
             await self._dispatch.ledger.settle(usage, self.target)
             self._dispatch.ledger.record(self.generation(), self._principal, self.target, self._request_id)
 
-    @staticmethod
-    def _is_output(batch: Sequence[Event]) -> bool:
-        return any(not isinstance(event, Progress | Warned | UsageReported) for event in batch)
-
     def _start(self) -> Started:
         return Started(ServedBy(self.target.backend, self.target.model, self.target.location))
 
     def _failed(self, error: PluggablyError) -> PluggablyError:
         if isinstance(error, BackendError) and error.backend is None:
             error.backend = self.target.backend
+        error.generation_id = self.id
         self._status = "failed"
         self._fold.finish_reason = "error"
         self._error = error
@@ -215,6 +210,10 @@ class Dispatch:
             await asyncio.sleep(0.05)  # `at_once` changes by a signal, which sets no event of ours
         for run in list(self.running):
             run.stop(ShuttingDown("The gateway was shut down before the generation had ended."))
+
+
+def _is_output(batch: Sequence[Event]) -> bool:
+    return any(not isinstance(event, Progress | Leased | Warned | UsageReported) for event in batch)
 
 
 def _within(asked: Timeouts, limits: Patience) -> Patience:

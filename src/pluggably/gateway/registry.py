@@ -26,6 +26,10 @@ from pluggably.gateway.catalog import Catalog
 FREE = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
 
 
+# `POST /v1/models/load` and `/unload` stand where a model of that id would.
+RESERVED_IDS = ("load", "unload")
+
+
 class LocalModels(Protocol):
     """What the registry needs of the runner pool."""
 
@@ -148,6 +152,8 @@ class Registry:
                 f"/runner: must be one of {known}; a command can only come from the config file",
                 pointer="/runner",
             )
+        if model_id in RESERVED_IDS:
+            raise InvalidRequest("/id: is a path of the API itself", pointer="/id")
         weights = await asyncio.to_thread(self._weights, source)
         model = LocalModel(
             id=model_id,
@@ -210,8 +216,12 @@ class Registry:
         path = Path(rest.removeprefix("//"))
         if not path.is_absolute() or "\0" in rest:
             raise InvalidRequest("/source: must be `file:` and an absolute path", pointer="/source")
-        real = path.resolve()
+        try:
+            real = path.resolve()
+            is_allowed = any(real.is_relative_to(folder) for folder in self._folders) and real.is_file()
+        except (OSError, RuntimeError):  # a name that is too long, a loop of links
+            is_allowed = False
         # What lies outside is not told apart from what is not there: the answer must not map the disk.
-        if not any(real.is_relative_to(folder) for folder in self._folders) or not real.is_file():
+        if not is_allowed:
             raise InvalidRequest("/source: is no file in a folder that the operator allows", pointer="/source")
         return real

@@ -127,8 +127,8 @@ class Answer:
     def _broken(self, error: BaseException) -> BackendTimeout | BackendInvalidResponse:
         if self._expired:
             return BackendTimeout(self._expired)
-        reason = str(error) or type(error).__name__
-        return BackendInvalidResponse(f"The backend's answer broke off before its end ({reason}).")
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        return BackendInvalidResponse(f"The backend's answer broke off before its end{reason}.")
 
     def _check(self) -> None:
         """Runs when some wait may be over; else comes back when the nearest one can be."""
@@ -194,8 +194,8 @@ class HttpClient:
         except aiohttp.ClientConnectorError as error:
             raise BackendUnreachable(f"No connection to {parsed.host}:{parsed.port}: {error.strerror}") from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            reason = str(error) or type(error).__name__
-            raise BackendUnreachable(f"The connection broke before an answer came ({reason}).") from error
+            reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+            raise BackendUnreachable(f"The connection broke before an answer came{reason}.") from error
         return Answer(response, patience, started)
 
     async def close(self) -> None:

@@ -251,10 +251,7 @@ def _call_tools(count: int, body: Json) -> Answer:
         # arguments.
         head = {"id": call_id, "type": "function", "function": {"name": tool["name"], "arguments": ""}}
         deltas.append({"tool_calls": [{"index": index, **head}]})
-        deltas += [
-            {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-            for piece in _pieces(arguments)
-        ]
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in _pieces(arguments)]
     return Answer(deltas, "tool_calls")
 
 
@@ -382,9 +379,7 @@ def _status(code: int) -> Reply:
 
 
 def _html(status: int) -> Reply:
-    page = (
-        f"<html>\r\n<head><title>{status} Error</title></head>\r\n<body><h1>Error</h1></body>\r\n</html>\r\n"
-    )
+    page = f"<html>\r\n<head><title>{status} Error</title></head>\r\n<body><h1>Error</h1></body>\r\n</html>\r\n"
     return Reply(page.encode(), status, "text/html")
 
 
@@ -398,9 +393,7 @@ _REPLIES: dict[str, Callable[[Numbers], Reply]] = {
     ),
     "status-429-ms": lambda numbers: _rate_limited("retry-after-ms", str(_number(numbers, 0, 500))),
     "status-429-quota": lambda _: _refuse(429, _NO_QUOTA, "insufficient_quota", None, "insufficient_quota"),
-    "status-429-credits": lambda _: _refuse(
-        429, _NO_QUOTA, "insufficient_quota", None, "credit_balance_exhausted"
-    ),
+    "status-429-credits": lambda _: _refuse(429, _NO_QUOTA, "insufficient_quota", None, "credit_balance_exhausted"),
     "status-429-slow-down": lambda _: _refuse(429, "Slow down.", "rate_limit_error", None, "slow_down"),
     "context-length": lambda _: _refuse(
         400,
@@ -468,8 +461,7 @@ def _logprobs_of(delta: Json, top: int) -> Json | None:
     if token is None:
         return None
     likely = [
-        {"token": f"alt{rank}", "logprob": -2.0 - rank, "bytes": list(f"alt{rank}".encode())}
-        for rank in range(1, top)
+        {"token": f"alt{rank}", "logprob": -2.0 - rank, "bytes": list(f"alt{rank}".encode())} for rank in range(1, top)
     ]
     first = {"token": token, "logprob": -0.25, "bytes": list(token.encode())}
     return {"content": [{**first, "top_logprobs": [first, *likely] if top else []}], "refusal": None}
@@ -554,9 +546,7 @@ class _Completion:
 
     def _delta_chunk(self, index: int, delta: Json, finish_reason: str | None = None) -> bytes:
         logprobs = _logprobs_of(delta, self.body.get("top_logprobs") or 0) if self.with_logprobs else None
-        return self.chunk(
-            [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
-        )
+        return self.chunk([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}])
 
     def streamed(self) -> Iterator[bytes]:
         """The data of the events, without `[DONE]`."""
@@ -688,9 +678,7 @@ class FakeOpenAI:
             return _refuse(400, "We could not parse the JSON body of your request.", _BAD)
         for name in ("model", required):
             if not body.get(name):
-                return _refuse(
-                    400, f"Missing required parameter: '{name}'.", _BAD, name, "missing_required_parameter"
-                )
+                return _refuse(400, f"Missing required parameter: '{name}'.", _BAD, name, "missing_required_parameter")
         unknown = sorted(body.keys() - set(known.split()))
         if unknown and self._is_strict:
             return _refuse(400, f"Unknown parameter: '{unknown[0]}'.", _BAD, unknown[0], "unknown_parameter")
@@ -873,10 +861,7 @@ def _list_models(seen: RecordedRequest) -> Reply:
     parts = seen.path.strip("/").split("/", 2)
     if seen.method != "GET" or parts[:2] != ["v1", "models"]:
         return _refuse(404, f"Invalid URL ({seen.method} {seen.path})", _BAD)
-    named = [
-        {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "fake"}
-        for name in sorted(_NAMES)
-    ]
+    named = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "fake"} for name in sorted(_NAMES)]
     if len(parts) == 2:
         return Reply(_encode({"object": "list", "data": named}))
     if parse_model(parts[2]) is None:
@@ -884,12 +869,8 @@ def _list_models(seen: RecordedRequest) -> Reply:
     return Reply(_encode({**named[0], "id": parts[2]}))
 
 
-async def _serve(
-    fake: FakeOpenAI, host: str, port: int, started: Callable[[], None], stop: asyncio.Event
-) -> None:
-    runner = web.AppRunner(
-        fake.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1
-    )
+async def _serve(fake: FakeOpenAI, host: str, port: int, started: Callable[[], None], stop: asyncio.Event) -> None:
+    runner = web.AppRunner(fake.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -207,9 +207,7 @@ class OutputItems:
         self._calls = {}
         return events
 
-    def _more(
-        self, kind: type[Text] | type[Reasoning] | type[Refusal], item_type: str, piece: str
-    ) -> list[Event]:
+    def _more(self, kind: type[Text] | type[Reasoning] | type[Refusal], item_type: str, piece: str) -> list[Event]:
         events = self._open(kind)
         if piece:
             self._pieces.append(piece)

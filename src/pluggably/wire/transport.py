@@ -6,6 +6,7 @@ end becomes an error. Nothing is retried here: that is a decision, and decisions
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -13,12 +14,12 @@ from functools import partial
 import structlog
 
 from pluggably.domain.catalog import Target
-from pluggably.domain.generation import Completed, Event, GenerationRequest, Progress
+from pluggably.domain.generation import Completed, Event, GenerationRequest, Leased, Progress
 from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
 from pluggably.wire.endpoint import AddressSource, Endpoint
-from pluggably.wire.framing import framer_for
+from pluggably.wire.framing import NdjsonFramer, SseFramer
 
 log = structlog.get_logger()
 
@@ -39,11 +40,17 @@ class WiredBackend:
     ) -> AsyncGenerator[Sequence[Event], None]:
         """Progress while the lease waits, then the events of one attempt, those of one read together; the last is
         `Completed`. Closing it early cuts the backend's work and gives the lease back."""
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
+        waited = False
         async with aclosing(self._source.lease(target, request.keep_alive_s)) as lease:
             async for step in lease:
                 if isinstance(step, Progress):
+                    waited = True
                     yield (step,)
                     continue
+                if waited:
+                    yield (Leased(round(clock() - asked_at, 6)),)
                 async with aclosing(attempt(self._client, request, step, patience)) as events:
                     async for batch in events:
                         yield batch
@@ -95,35 +102,36 @@ async def attempt(
 async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
-    framer = framer_for(framing)
-    last: list[Event] = []
+    framer = SseFramer() if framing == "sse" else NdjsonFramer()
     async for chunk in answer.chunks():
-        events = _events(codec, framer.feed(chunk))
-        if not events:
-            continue
-        answer.saw_event()
-        if type(events[-1]) is Completed:
-            last = events
-            await answer.drain()
-            break
+        events, error = _events(codec, framer.feed(chunk))
+        if events:
+            answer.saw_event()
+            if type(events[-1]) is Completed and error is None:
+                await answer.drain()
+                yield events
+                return
+            yield events
+        if error is not None:
+            raise error
+    events, error = _events(codec, framer.end())
+    if events:
         yield events
-    if not last:
-        last = _events(codec, framer.end())
-    if last:
-        yield last
+    if error is not None:
+        raise error
 
 
-def _events(codec: Codec, frames: Sequence[Frame]) -> list[Event]:
-    """The events of the frames of one read."""
+def _events(codec: Codec, frames: Sequence[Frame]) -> tuple[list[Event], PluggablyError | None]:
+    """The events of the frames of one read, and the error that ended them: what came before it still counts."""
     events: list[Event] = []
     try:
         for frame in frames:
             events += codec.feed(frame).events
-    except PluggablyError:
-        raise
-    except Exception as slip:
-        raise _misunderstood(slip) from slip
-    return events
+    except PluggablyError as error:
+        return events, error
+    except Exception as slip:  # noqa: BLE001  codecs write no `try`; this is their one net
+        return events, _misunderstood(slip)
+    return events, None
 
 
 def _understood(read: Callable[[], Step]) -> Step:

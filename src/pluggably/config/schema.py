@@ -1,0 +1,282 @@
+"""The shape of `pluggably.yaml`: its types, defaults, limits and descriptions.
+
+The loader, the JSON Schema for editors and the reference page all read these structs, so a key is written
+once, here. What is not here: reading a file (`load`), the environment and the command line (`settings`), and
+the options of runners and codecs, which belong to the plug-ins and are checked against their own types.
+
+What surprises: two hints ride on a field's `Meta.extra`. `form` says in words what a pattern wants, for the
+error message; `reads` names a special way to read the text: `bytes` ("20MiB") or `file_source`
+(`file:/path`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from pluggably.config.secret import Secret
+from pluggably.domain.catalog import LocalModel
+from pluggably.domain.generation import Location
+
+MIB = 1024 * 1024
+
+# What `reads: bytes` takes as text, for the JSON Schema; `load.parse_size` reads it.
+_SIZE_SCHEMA = {"pattern": "^[0-9]+ ?([KMG]i?B|B)?$"}
+
+# Constraints stand on the type that they bound: msgspec takes none on an optional one.
+ProviderName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        extra={"form": "a provider's name: letters, digits, and . _ -"},
+    ),
+]
+ModelId: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*$",
+        max_length=200,
+        extra={"form": "a model's id: letters, digits, and . _ : - /, such as qwen3-0.6b or team/chat:v2"},
+    ),
+]
+Alias: TypeAlias = Annotated[
+    str, Meta(description="An alias: the model that is meant, such as `openai/gpt-5`.", min_length=1)
+]
+HttpUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        extra={"form": "a URL that starts with http:// or https://, without a password, a query or spaces"},
+    ),
+]
+HeaderName: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"form": "the name of a header"})
+]
+UrlPath: TypeAlias = Annotated[str, Meta(pattern=r"^/\S*$", extra={"form": "a path that starts with /"})]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+NonNegativeSeconds: TypeAlias = Annotated[float, Meta(ge=0)]
+Words: TypeAlias = Annotated[list[str], Meta(min_length=1)]
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the gateway listens, and what it takes from a client."""
+
+    host: Annotated[
+        str,
+        Meta(
+            description="The address to listen on. `0.0.0.0` listens on every network of the machine.",
+            min_length=1,
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(description="The TCP port; 0 takes a free one.", ge=0, le=65535)] = 8080
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            description="The longest request body, in bytes or as `20MiB`. A longer one answers 413.",
+            ge=1024,
+            extra_json_schema=_SIZE_SCHEMA,
+            extra={"reads": "bytes"},
+        ),
+    ] = 20 * MIB
+    max_header_bytes: Annotated[
+        int,
+        Meta(
+            description="The longest request head, in bytes or as `64KiB`. A longer one answers 431.",
+            ge=1024,
+            extra_json_schema=_SIZE_SCHEMA,
+            extra={"reads": "bytes"},
+        ),
+    ] = 64 * 1024
+    max_nesting: Annotated[
+        int,
+        Meta(description="How deep the JSON of a request may nest. A deeper one answers 400.", ge=8, le=500),
+    ] = 64
+    body_timeout_s: Annotated[
+        float, Meta(description="How long a client may take to send its body. Seconds. After it: 408.", gt=0)
+    ] = 30
+    shutdown_grace_s: Annotated[
+        float,
+        Meta(
+            description="How long running generations may go on once the gateway is told to stop. Seconds.",
+            ge=0,
+        ),
+    ] = 30
+    open_metrics: Annotated[
+        bool, Meta(description="Whether `/metrics` is open to anyone, without a key of the scope `metrics`.")
+    ] = False
+    max_concurrent_generations: Annotated[
+        int, Meta(description="How many generations may run or wait at once. One more answers 503.", ge=1)
+    ] = 1000
+
+
+class TimeoutLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The longest that a generation may take. A request may ask for less, never for more. Waiting for a free
+    slot and loading a model do not count."""
+
+    first_event_s: Annotated[float, Meta(description="Until the first piece of output. Seconds.", gt=0)] = 120
+    idle_s: Annotated[float, Meta(description="Between two pieces of output. Seconds.", gt=0)] = 120
+    total_s: Annotated[float, Meta(description="In all. Seconds.", gt=0)] = 3600
+
+
+class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged, and how. The log goes to standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least severe line that is written."),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="`auto` is text on a terminal, else one JSON object a line."),
+    ] = "auto"
+
+
+class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A remote service, or a server on your own network. An entry that bears a preset's name needs nothing
+    else."""
+
+    preset: Annotated[
+        str | None,
+        Meta(description="The preset to start from. Not needed where the entry bears the preset's own name."),
+    ] = None
+    codec: Annotated[
+        str | None,
+        Meta(description="The wire that the service speaks, where no preset says it, such as `openai`."),
+    ] = None
+    base_url: Annotated[
+        HttpUrl | None,
+        Meta(
+            description="Everything of the address before the operation's own path, the version included: "
+            "`http://box:11434/v1`."
+        ),
+    ] = None
+    api_key: Annotated[
+        Secret | None,
+        Meta(
+            description="Our key there: `${NAME}` takes it from the environment, `file:/path` from a file. A "
+            "preset looks for its usual variable by itself."
+        ),
+    ] = None
+    location: Annotated[
+        Location | None,
+        Meta(
+            description="Where the data goes: `local` for a server on your own network. Without it: what the "
+            "preset says, else `remote`."
+        ),
+    ] = None
+    headers: Annotated[
+        dict[HeaderName, Secret],
+        Meta(description="Headers to send with every request. Their values may be references, as a key may."),
+    ] = {}
+    options: Annotated[
+        dict[str, Any],
+        Meta(description="The codec's own options: how this service differs from the usual wire."),
+    ] = {}
+    always_streams: Annotated[
+        bool | None,
+        Meta(
+            description="Whether to ask for a stream even where the client wants a plain answer. For servers "
+            "that notice a lost client only while they stream. Without it: what the preset says, else no."
+        ),
+    ] = None
+    enabled: Annotated[bool, Meta(description="`false` switches the provider off, also where its variable is set.")] = (
+        True
+    )
+
+
+class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that a runner serves on this machine."""
+
+    runner: Annotated[str, Meta(description="What runs it, such as `llama.cpp` or `command`.", min_length=1)] = (
+        "llama.cpp"
+    )
+    weights: Annotated[
+        Path | None,
+        Meta(
+            description="The file to load: `file:/models/qwen.gguf`. A relative path starts at the config "
+            "file's folder.",
+            extra_json_schema={"pattern": r"^file:|\$\{"},
+            extra={"reads": "file_source"},
+        ),
+    ] = None
+    context_tokens: Annotated[
+        Positive | None,
+        Meta(description="The context of one generation, in tokens. Without it: what the model was made for."),
+    ] = None
+    slots: Annotated[int, Meta(description="How many generations may run on it at once.", ge=1, le=1024)] = 2
+    queue: Annotated[int, Meta(description="How many more may wait for a free slot. One more answers 503.", ge=0)] = 64
+    keep_alive_s: Annotated[
+        NonNegativeSeconds | None,
+        Meta(description="How long it stays in memory unused. Seconds. Without it: the runner's own choice."),
+    ] = None
+    command: Annotated[
+        Words | None,
+        Meta(
+            description="For `runner: command`: the server's program and its arguments. `{port}` and "
+            "`{weights}` are filled in."
+        ),
+    ] = None
+    ready: Annotated[
+        UrlPath | None,
+        Meta(description="For `runner: command`: the path that answers 200 once the server is ready."),
+    ] = None
+    codec: Annotated[
+        str | None,
+        Meta(description="For `runner: command`: the wire that the server speaks, such as `openai`."),
+    ] = None
+    options: Annotated[dict[str, Any], Meta(description="The runner's own options.")] = {}
+
+    def runner_options(self) -> dict[str, Any]:
+        """All that the runner takes: `options`, and the keys that stand beside it for short."""
+        given = {"command": self.command, "ready": self.ready, "codec": self.codec}
+        return {**{name: value for name, value in given.items() if value is not None}, **self.options}
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. Every key may be left out."""
+
+    version: Annotated[Literal[1], Meta(description="The version of this file's format.")] = 1
+    server: Annotated[Server, Meta(description="Where the gateway listens, and what it takes.")] = Server()
+    timeouts: Annotated[TimeoutLimits, Meta(description="The longest that a generation may take.")] = TimeoutLimits()
+    log: Annotated[Log, Meta(description="What is logged, and how.")] = Log()
+    providers: Annotated[
+        dict[ProviderName, Provider],
+        Meta(description="Remote services by name. Their models are asked for as `name/model`."),
+    ] = {}
+    models: Annotated[
+        dict[ModelId, ModelEntry | Alias],
+        Meta(description="Models on this machine by id, and aliases: another name for one model."),
+    ] = {}
+    model_folders: Annotated[
+        list[Path],
+        Meta(description="The folders from which `POST /v1/models` may take `file:` weights. Without one: none."),
+    ] = []
+    demo: Annotated[
+        bool,
+        Meta(
+            description="Whether to offer the tiny model `demo` that ships with the package. A model of "
+            "your own with that id comes before it."
+        ),
+    ] = True
+
+    def local_models(self) -> list[LocalModel]:
+        return [
+            LocalModel(
+                id=model_id,
+                runner=entry.runner,
+                weights=str(entry.weights) if entry.weights is not None else None,
+                source="file",
+                slots=entry.slots,
+                queue=entry.queue,
+                context_tokens=entry.context_tokens,
+                keep_alive_s=entry.keep_alive_s,
+                options=entry.runner_options(),
+            )
+            for model_id, entry in self.models.items()
+            if isinstance(entry, ModelEntry)
+        ]
+
+    def aliases(self) -> dict[str, str]:
+        """Alias to the one model that it means."""
+        return {model_id: entry for model_id, entry in self.models.items() if isinstance(entry, str)}

@@ -1,0 +1,154 @@
+"""What the gateway is started with: the command line, the environment and the config file, settled by
+precedence.
+
+A flag comes before the environment, the environment before the file, the file before the default. This is the
+only reader of the environment in the house: `os.environ` is the default of a parameter here, and nowhere
+else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from pluggably.config.load import LoadedConfig, Vocabulary, load_config
+from pluggably.config.schema import Config
+from pluggably.config.secret import Secret
+from pluggably.errors import StartupError
+
+FILE_NAME = "pluggably.yaml"
+
+# Every variable that the gateway and its command line read themselves; the reference page is made from it.
+# Beside them stand the variables of the presets, such as OPENAI_API_KEY, and those that the config file
+# refers to.
+VARIABLES = {
+    "PLUGGABLY_CONFIG": "The config file. It must exist.",
+    "PLUGGABLY_DATA_DIR": "The data directory: keys, registered models, and what must survive a restart.",
+    "PLUGGABLY_HOST": "The address to listen on; comes before `server.host`.",
+    "PLUGGABLY_PORT": "The port to listen on; comes before `server.port`.",
+    "PLUGGABLY_ADMIN_KEY": "An admin key of your choice: 32 to 512 letters, digits and . _ ~ - only. It counts while "
+    "the gateway runs with it; another value replaces it, and without it no admin key is preset.",
+    "PLUGGABLY_API_KEY": "The key with which `pluggably run` and `pluggably models` ask a gateway.",
+    "PLUGGABLY_URL": "The gateway that `pluggably run` and `pluggably models` ask, such as `http://box:8080`.",
+}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All that `app` needs to build the gateway."""
+
+    config: Config
+    config_path: Path | None
+    data_dir: Path
+    host: str
+    port: int
+    admin_key: Secret | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Flags(Struct, frozen=True, kw_only=True):
+    """What stands on the command line; None is "not given"."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+def load_settings(
+    flags: Flags | None = None,
+    *,
+    vocabulary: Vocabulary | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """The settings of a gateway started in `folder` (the working directory unless given).
+
+    Raises: StartupError, ConfigError."""
+    flags = flags or Flags()
+    environment = os.environ if environment is None else environment
+    folder = folder or Path.cwd()
+    path = _config_path(flags, environment, folder)
+    loaded = LoadedConfig(Config()) if path is None else load_config(path, environment, vocabulary)
+    config = loaded.config
+    admin_key = environment.get("PLUGGABLY_ADMIN_KEY")
+    return Settings(
+        config=config,
+        config_path=path,
+        data_dir=data_directory(flags.data_dir, environment, folder),
+        host=flags.host or environment.get("PLUGGABLY_HOST") or config.server.host,
+        port=flags.port if flags.port is not None else _port(environment, config.server.port),
+        admin_key=Secret(admin_key) if admin_key else None,
+        warnings=loaded.warnings,
+    )
+
+
+def data_directory(flag: Path | None, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Path:
+    """Where the gateway keeps what it must not lose. Raises: StartupError where there is no home folder."""
+    environment = os.environ if environment is None else environment
+    folder = folder or Path.cwd()
+    chosen = str(flag) if flag is not None else environment.get("PLUGGABLY_DATA_DIR")
+    if chosen:
+        return folder / chosen
+    xdg = environment.get("XDG_DATA_HOME")
+    if xdg and Path(xdg).is_absolute():  # the specification says to ignore a relative one
+        return Path(xdg) / "pluggably"
+    home = environment.get("HOME")
+    if not home:
+        raise StartupError("There is no home folder to keep data in. Set PLUGGABLY_DATA_DIR, or give --data-dir.")
+    return Path(home) / ".local" / "share" / "pluggably"
+
+
+def environment_keys(
+    variables: Iterable[tuple[str, str]], environment: Mapping[str, str] | None = None
+) -> dict[str, Secret]:
+    """Of (preset, variable) pairs, the presets whose variable is set, with its value. An empty one is not
+    set; of two variables of one preset the first stands."""
+    environment = os.environ if environment is None else environment
+    keys: dict[str, Secret] = {}
+    for preset, variable in variables:
+        value = environment.get(variable, "").strip()
+        if value:
+            keys.setdefault(preset, Secret(value))
+    return keys
+
+
+def process_environment() -> Mapping[str, str]:
+    """The environment of this process, for those who start other processes."""
+    return os.environ
+
+
+def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, Secret | None]:
+    """The gateway that the command line asks, and the key for it: PLUGGABLY_URL and PLUGGABLY_API_KEY."""
+    environment = os.environ if environment is None else environment
+    key = environment.get("PLUGGABLY_API_KEY")
+    return environment.get("PLUGGABLY_URL") or None, Secret(key) if key else None
+
+
+def _config_path(flags: Flags, environment: Mapping[str, str], folder: Path) -> Path | None:
+    """The config file: one that was named must be there, one that is only looked for need not."""
+    named = str(flags.config) if flags.config is not None else environment.get("PLUGGABLY_CONFIG")
+    if named:
+        path = folder / named
+        if not path.is_file():
+            origin = "--config" if flags.config is not None else "PLUGGABLY_CONFIG"
+            raise StartupError(f"There is no config file at {path}, which {origin} names.")
+        return path
+    places = [folder / FILE_NAME]
+    xdg = environment.get("XDG_CONFIG_HOME")
+    home = environment.get("HOME")
+    if xdg and Path(xdg).is_absolute():
+        places.append(Path(xdg) / "pluggably" / FILE_NAME)
+    elif home:
+        places.append(Path(home) / ".config" / "pluggably" / FILE_NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _port(environment: Mapping[str, str], default: int) -> int:
+    text = environment.get("PLUGGABLY_PORT")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise StartupError("PLUGGABLY_PORT must be a port: a number from 0 to 65535.")
+    return int(text)

@@ -1,0 +1,236 @@
+"""How the command line reaches a gateway: the one that was named, the one that runs here, or one started for it.
+
+Plain `http.client`, no event loop: one request at a time needs no more, and it is imported in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
+
+from pluggably.config import Secret
+from pluggably.errors import PluggablyError
+from pluggably.storage.datadir import LocalCredential, lock_owner, read_local_credential
+
+# Above the 15 s after which a gateway sends a keep-alive comment, so a silence this long means that it is gone.
+SILENCE_S = 60.0
+PROBE_S = 2.0
+START_S = 60.0
+STOP_S = 40.0
+
+
+class ConnectionFailed(PluggablyError):
+    """No gateway could be asked."""
+
+    title = "The gateway could not be asked"
+
+
+class Refused(PluggablyError):
+    """The gateway answered with an error. `detail` has its words."""
+
+    title = "The gateway refused"
+
+    def __init__(self, detail: str, status: int) -> None:
+        super().__init__(detail)
+        self.http_status = status
+
+
+class GatewayClient:
+    """Asks one gateway."""
+
+    def __init__(self, url: str, key: Secret | None) -> None:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in ("http", "https") or not parts.hostname or (port is None and ":" in parts.netloc[-6:-1]):
+            raise ConnectionFailed(f"{url} is not the URL of a gateway, such as http://127.0.0.1:8080.")
+        self.url = url.rstrip("/")
+        self._parts = parts
+        self._key = key
+
+    def is_alive(self) -> bool:
+        """Whether a gateway answers there, and takes the key."""
+        try:
+            with self._answer("GET", "/v1/me" if self._key else "/healthz", None, PROBE_S):
+                return True
+        except PluggablyError:
+            return False
+
+    def list(self, path: str) -> list[Any]:
+        """Everything that a list of the API holds, page by page. Raises: ConnectionFailed, Refused."""
+        entries: list[Any] = []
+        cursor = None
+        while True:
+            query = f"?cursor={quote(cursor)}" if cursor is not None else ""
+            with self._answer("GET", path + query, None, SILENCE_S) as answer:
+                page = json.load(answer)
+            entries += page["data"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return entries
+
+    def events(self, request: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """The events of one generation, by name. Raises: ConnectionFailed, Refused."""
+        body = json.dumps({**request, "stream": True}).encode()
+        with self._answer("POST", "/v1/generations", body, SILENCE_S) as answer:
+            try:
+                yield from read_events(answer)
+            except (OSError, http.client.HTTPException) as error:
+                raise ConnectionFailed(f"The connection to {self.url} broke: {_reason(error)}.") from None
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: bytes | None, timeout_s: float
+    ) -> Iterator[http.client.HTTPResponse]:
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=timeout_s)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        try:
+            try:
+                connection.request(method, self._parts.path.rstrip("/") + path, body, headers)
+                answer = connection.getresponse()
+                if answer.status >= 400:
+                    raise _refusal(answer)
+            except (OSError, http.client.HTTPException) as error:
+                raise ConnectionFailed(f"No gateway answers at {self.url}: {_reason(error)}.") from None
+            yield answer
+        finally:
+            connection.close()
+
+
+def read_events(lines: BinaryIO | http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
+    """Server-sent events as the gateway frames them: a name, and one JSON object.
+
+    Raises: ConnectionFailed where the stream ends without its last event."""
+    name, data = "", b""
+    for line in lines:
+        line = line.rstrip(b"\r\n")
+        if line.startswith(b"event:"):
+            name = line[6:].strip().decode()
+        elif line.startswith(b"data:"):
+            data += line[5:].strip()
+        elif not line and data:
+            yield name, json.loads(data)
+            if name in ("generation.completed", "generation.failed", "generation.cancelled"):
+                return
+            name, data = "", b""
+    raise ConnectionFailed("The gateway's answer broke off before its end.")
+
+
+def _refusal(answer: http.client.HTTPResponse) -> Refused:
+    try:
+        problem = json.loads(answer.read(1 << 20))
+        words = "; ".join([problem["detail"], *(f"{one['pointer']}: {one['detail']}" for one in problem["errors"])])
+        return Refused(f"{words} ({problem['code']})", answer.status)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Refused(f"The answer was {answer.status} {answer.reason}. Is this a gateway?", answer.status)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+# ── which gateway ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StartedGateway:
+    """A gateway that runs only for as long as this is entered. It uses the same data directory and config as one that
+    is started by hand, so it knows the same models."""
+
+    def __init__(self, data_dir: Path, arguments: Sequence[str], start_s: float = START_S) -> None:
+        self._data_dir = data_dir
+        self._command = [sys.executable, "-m", "pluggably", "serve", "--host", "127.0.0.1", "--port", "0"]
+        self._command += ["--data-dir", str(data_dir), *arguments]
+        self._start_s = start_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> LocalCredential:
+        """Raises: ConnectionFailed with the gateway's own words where it does not start."""
+        before = read_local_credential(self._data_dir)
+        with tempfile.TemporaryFile() as words:
+            # A session of its own: Ctrl-C is for us, and we then stop it in order.
+            self._process = subprocess.Popen(  # noqa: S603  our own command line
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True
+            )
+            try:
+                return self._started(self._process, before, words)
+            except BaseException:
+                self._stop()
+                raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop()
+
+    def _started(
+        self, process: subprocess.Popen[bytes], before: LocalCredential | None, words: BinaryIO
+    ) -> LocalCredential:
+        deadline = time.monotonic() + self._start_s
+        while time.monotonic() < deadline:
+            credential = read_local_credential(self._data_dir)
+            if credential is not None and credential != before and _client(credential).is_alive():
+                return credential
+            if process.poll() is not None:
+                deadline = min(deadline, time.monotonic() + OTHER_START_S) if self._another_starts(process) else 0
+                break
+            time.sleep(0.02)
+        while time.monotonic() < deadline:
+            credential = read_local_credential(self._data_dir)
+
+    def _another_starts(self, ours: subprocess.Popen[bytes]) -> bool:
+        """Whether another gateway took the data directory just before ours: then it will soon be there to ask."""
+        owner = lock_owner(self._data_dir)
+        return owner is not None and owner != ours.pid
+
+    def _stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def gateway(
+    *, url: str | None, key: Secret | None, data_dir: Path, configured_url: str, arguments: Sequence[str] = ()
+) -> Iterator[GatewayClient]:
+    """A gateway to ask, in this order: the one at `url`; the one that runs with this data directory; with a `key`, one
+    at the configured address; else one that is started for as long as it is needed.
+
+    `arguments` are for the one that is started. Raises: ConnectionFailed."""
+    if url is not None:
+        yield GatewayClient(url, key)
+        return
+    running = read_local_credential(data_dir)
+    if running is not None and _client(running).is_alive():
+        yield GatewayClient(running.url, key or Secret(running.key))
+        return
+    if key is not None:
+        configured = GatewayClient(configured_url, key)
+        if configured.is_alive():
+            yield configured
+            return
+    with StartedGateway(data_dir, arguments) as started:
+        yield _client(started)
+
+
+def _client(credential: LocalCredential) -> GatewayClient:
+    return GatewayClient(credential.url, Secret(credential.key))

@@ -1,0 +1,1 @@
+"""Local backends: how a model is started on this machine, watched, leased and stopped."""

@@ -1,0 +1,331 @@
+"""OpenAI's wire: Chat Completions and Embeddings, plain and streamed, as OpenAI and a hundred others speak it.
+
+Here is the life of one attempt: its call, and its answer as events. The bodies are built in `openai_request`, the
+answers typed in `openai_reply`, errors read in `openai_faults`, and how vendors differ is data, in `openai_options`.
+
+What surprises: a whole answer is taken as one delta, so that there is one reading of both forms. A stream is good only
+with a finish reason *and* its documented end mark, `data: [DONE]`: what stands between them (usage, late parts of an
+item) would be lost without a word otherwise, and a proxy that lost its own backend may well end its stream in good
+order. A wire that documents no such mark says so in its options.
+
+Source: developers.openai.com/api/reference/resources/chat, "Create chat completion" and "Streaming events" (2026-11).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    Completed,
+    Embedding,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    GenerationWarning,
+    JsonObject,
+    NamedTool,
+    ProviderItem,
+    ProviderState,
+    Reasoning,
+    UsageReported,
+    Warned,
+)
+from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, OutputItems, Step, json_body
+from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai_reply import (
+    FINISH_REASONS,
+    CallPiece,
+    Delta,
+    Scores,
+    TokenCounts,
+    decode_chunk,
+    decode_completion,
+    decode_embeddings,
+    scores_of,
+)
+from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
+from pluggably.wire.framing import SseFramer
+
+_PLAIN_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+_LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
+
+
+class OpenAICodec:
+    """One attempt on OpenAI's wire."""
+
+    Options: ClassVar[type[Struct]] = OpenAIOptions
+
+    def __init__(self, options: OpenAIOptions) -> None:
+        self._options = options
+        self._items = OutputItems()
+        self._calls: dict[int | None, _OpenCall] = {}
+        self._call_count = 0
+        self._details: list[JsonObject] = []
+        self._late_details: list[JsonObject] = []
+        self._annotations: list[JsonObject] = []
+        self._extras: JsonObject = {}
+        self._finish_reason: str | None = None
+        self._usage: UsageReported | None = None
+        self._completed = False
+
+    # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, request: GenerationRequest, address: Address) -> Step:
+        self._request = request
+        if request.modality == "embedding":
+            body = embeddings_body(request, address.model, address.backend, self._options)
+            path, stream = "embeddings", False
+        else:
+            body = chat_body(request, address.model, address.backend, address.stream, self._options)
+            path, stream = "chat/completions", address.stream
+        self._asked = Asked(
+            backend=address.backend,
+            model=address.model,
+            modality=request.modality,
+            origins=body.origins,
+            own_options=request.provider_options.get(address.backend, {}),
+        )
+        call = HttpCall(
+            url=f"{address.base_url}/{path}",
+            headers=_STREAM_HEADERS if stream else _PLAIN_HEADERS,
+            body=json_body(body.value),
+            framing="sse" if stream else None,
+        )
+        return Step(body.omissions.warned, call)
+
+    # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, reply: HttpReply) -> Step:
+        if self._request.modality == "embedding":
+            return self._receive_embeddings(reply.body)
+        if reply.headers.get("content-type", "").startswith("text/event-stream"):
+            return self._receive_stream(reply.body)
+        completion = decode_completion(reply.body)
+        if completion.error is not None:
+            raise fault_in_answer(completion.error, self._asked)
+        choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
+        if choice is None or choice.message is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
+        events = self._take(choice.message, choice.logprobs)
+        events += self._count(completion.usage)
+        # A whole answer is complete by its form, so a missing reason is no sign of a cut.
+        self._finish_reason = choice.finish_reason or "stop"
+        return Step(events + self._end())
+
+    def _receive_stream(self, body: bytes) -> Step:
+        """A stream where an answer in one piece was asked for."""
+        events: list[Event] = []
+        for frame in SseFramer().feed(body):
+            events += self.feed(frame).events
+        events += self.finish().events
+        return Step(events)
+
+    def _receive_embeddings(self, body: bytes) -> Step:
+        answer = decode_embeddings(body)
+        if answer.error is not None:
+            raise fault_in_answer(answer.error, self._asked)
+        vectors = sorted(answer.data or (), key=lambda vector: vector.index)
+        if [vector.index for vector in vectors] != list(range(len(self._request.texts))):
+            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
+        events: list[Event] = []
+        for vector in vectors:
+            events += self._items.whole(Embedding(vector.numbers(), vector.index))
+        events += self._count(answer.usage)
+        self._completed = True
+        events.append(Completed("stop"))
+        return Step(events)
+
+    # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
+
+    def feed(self, frame: Frame) -> Step:
+        data = frame.data
+        if data == b"[DONE]":
+            return self._done()
+        if not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
+            return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
+        chunk = decode_chunk(data)
+        if chunk.error is not None:
+            raise fault_in_answer(chunk.error, self._asked)
+        if frame.kind == "error":
+            raise fault_in_answer(msgspec.json.decode(data), self._asked)
+        events: list[Event] = []
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue  # of several choices the first one is the answer; `n` is no parameter of ours
+            if choice.delta is not None:
+                events = self._take(choice.delta, choice.logprobs)
+            if choice.finish_reason:  # "" is null at some servers
+                self._finish_reason = choice.finish_reason
+        if chunk.usage is not None:
+            events += self._count(chunk.usage)
+        elif chunk.x_groq is not None:
+            events += self._count(chunk.x_groq.usage)
+        return Step(events) if events else NOTHING
+
+    def finish(self) -> Step:
+        if self._completed:
+            return NOTHING
+        if self._options.done_mark or self._finish_reason is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} ended its stream before the answer was complete.")
+        return Step(self._end())
+
+    def fault(self, reply: HttpReply) -> PluggablyError:
+        return fault_of_reply(reply, self._asked)
+
+    def _done(self) -> Step:
+        if self._completed:
+            return NOTHING
+        if self._finish_reason is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
+        return Step(self._end())
+
+    def _end(self) -> list[Event]:
+        """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
+        if self._finish_reason == "error":  # OpenRouter, beside an error that it may have left out
+            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
+        has_calls = self._items.has_tool_calls
+        events = self._items.close()
+        if self._late_details:
+            state = ProviderState(self._asked.backend, self._late_details)
+            events += self._items.whole(Reasoning(provider_state=state))
+        if self._extras:
+            events += self._items.whole(ProviderItem(self._asked.backend, self._extras))
+        reason: FinishReason = FINISH_REASONS.get(self._finish_reason or "", "stop")
+        if has_calls and reason == "stop":
+            reason = "tool_calls"
+        if reason == "stop" and self._call_was_demanded():
+            events.append(
+                Warned(
+                    GenerationWarning(
+                        code="tool_choice_ignored",
+                        parameter="/tool_choice",
+                        detail=f"{self._asked.backend} was told to call a tool and did not",
+                    )
+                )
+            )
+        self._completed = True
+        events.append(Completed(reason))
+        return events
+
+    def _call_was_demanded(self) -> bool:
+        choice = self._request.tool_choice
+        return bool(self._request.tools) and (choice == "required" or isinstance(choice, NamedTool))
+
+    # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, delta: Delta, scores: Scores | None) -> list[Event]:
+        """The events of a message, or of a piece of one. The order is that in which models speak."""
+        items = self._items
+        content = delta.content
+        thought = delta.reasoning_content or delta.reasoning
+        if content and not thought and scores is None and delta.tool_calls is None and _is_plain(delta):
+            return items.text(content)
+        events: list[Event] = []
+        if delta.reasoning_details:
+            events += self._take_details(delta.reasoning_details, thought)
+        elif thought:
+            events += items.reasoning(thought)
+        if content or (scores is not None and scores.content):
+            events += items.text(content or "", scores_of(scores))
+        if delta.annotations:
+            events += items.text("")
+            self._annotations += delta.annotations
+            items.attach(annotations=self._annotations)
+        if delta.refusal:
+            events += items.refusal(delta.refusal)
+        for piece in delta.tool_calls or ():
+            events += self._take_call(piece)
+        if delta.function_call is not None:
+            events += self._take_call(CallPiece(index=_LEGACY_CALL, function=delta.function_call))
+        if delta.audio is not None:
+            self._extras["audio"] = _joined(self._extras.get("audio"), delta.audio)
+        if delta.images:
+            self._extras["images"] = [*self._extras.get("images", ()), *delta.images]
+        return events
+
+    def _take_call(self, piece: CallPiece) -> list[Event]:
+        """A tool call comes whole or in pieces. Pieces are told apart by `index`; some servers leave that out, or
+        give every call the same one, and then a new `id` begins a call, or without ids a name does."""
+        function = piece.function
+        name = (function.name if function else None) or ""
+        arguments = (function.arguments if function else None) or ""
+        if not isinstance(arguments, str):
+            arguments = json_body(arguments).decode()
+        call = self._calls.get(piece.index)
+        if call is None or (piece.id and piece.id != call.given_id) or (piece.index is None and name and not piece.id):
+            if not name:
+                raise BackendInvalidResponse(f"{self._asked.backend} sent a tool call without a name.")
+            call = self._calls[piece.index] = _OpenCall(self._call_count, piece.id or "")
+            self._call_count += 1
+            id_ = piece.id or f"call_{uuid4().hex[:24]}"
+            return self._items.tool_call(call.key, arguments, id=id_, name=name)
+        return self._items.tool_call(call.key, arguments)
+
+    def _take_details(self, details: list[JsonObject], thought: str | None) -> list[Event]:
+        """OpenRouter's reasoning blocks, which are to be handed back as they came, beside their text."""
+        text = thought or "".join(str(block.get("text") or block.get("summary") or "") for block in details)
+        is_open = self._items.is_open(Reasoning)
+        if not text and not is_open and not self._items.is_empty:
+            # They belong to what is being said, such as the signature of a tool call; an item of reasoning in the
+            # midst of it would split it.
+            _merge_blocks(self._late_details, details)
+            return []
+        if not is_open:
+            self._details = []
+        events = self._items.reasoning(text)
+        _merge_blocks(self._details, details)
+        self._items.attach(provider_state=ProviderState(self._asked.backend, self._details))
+        return events
+
+    def _count(self, counts: TokenCounts | None) -> list[Event]:
+        """Some servers repeat the usage with every chunk; it is told when it changes."""
+        usage = counts.reported() if counts is not None else None
+        if usage is None or usage == self._usage:
+            return []
+        self._usage = usage
+        return [usage]
+
+
+class _OpenCall(Struct, frozen=True):
+    key: int
+    given_id: str
+
+
+def _is_plain(delta: Delta) -> bool:
+    """Whether there is nothing rare in a delta."""
+    return (
+        delta.reasoning_details is None
+        and delta.refusal is None
+        and not delta.annotations
+        and delta.function_call is None
+        and delta.audio is None
+        and delta.images is None
+    )
+
+
+def _merge_blocks(whole: list[JsonObject], pieces: list[JsonObject]) -> None:
+    """Joins the pieces of OpenRouter's streamed reasoning blocks, which carry the block's type and index."""
+    for piece in pieces:
+        last = whole[-1] if whole else {}
+        if last and (last.get("type"), last.get("index")) == (piece.get("type"), piece.get("index")):
+            whole[-1] = _joined(last, piece)
+        else:
+            whole.append(piece)
+
+
+def _joined(whole: JsonObject | None, piece: JsonObject) -> JsonObject:
+    """One object from its streamed pieces: texts grow, other values are replaced by those that come later."""
+    joined = dict(whole or {})
+    for key, value in piece.items():
+        if key in ("text", "summary", "data", "transcript") and isinstance(value, str):
+            joined[key] = (joined.get(key) or "") + value
+        elif value is not None:
+            joined[key] = value
+    return joined

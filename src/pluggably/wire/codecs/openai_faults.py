@@ -1,0 +1,308 @@
+"""What an error on OpenAI's wire means: the vendors' statuses, types, codes and words as errors of the house.
+
+The only place that reads the vendors' prose. What surprises: the right side is to blame. A refused key is the
+operator's, and what the vendor says of it is not shown, because OpenAI quotes a part of the key; a 400 that blames the
+request is the client's, with the vendor's words, cut and cleaned, since they say best what to change.
+
+Source: developers.openai.com/docs/guides/error-codes and …/guides/rate-limits (2026-11); for others where they stand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendInvalidResponse,
+    BackendQuotaExhausted,
+    BackendRateLimited,
+    ContentFiltered,
+    ContextLengthExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    PayloadTooLarge,
+    PluggablyError,
+    UnsupportedModality,
+    UnsupportedParameter,
+)
+from pluggably.wire.codec import HttpReply, fault_by_status
+
+MAX_SHOWN = 500
+_MAX_EXCERPT = 120
+
+_CONTEXT = {
+    "context_length_exceeded",
+    "exceed_context_size_error",  # llama.cpp's server, tools/server/server-common.cpp
+}
+# For those who give no code: OpenRouter, vLLM and others say it in these words.
+_CONTEXT_WORDS = re.compile(
+    r"maximum context length|exceeds? (the |this model's )?(available )?context|context window", re.I
+)
+_FILTERED = {"content_filter", "content_policy_violation", "content_filtered", "moderation_blocked"}
+# "Inspect error.code": …/guides/error-codes, and learn.microsoft.com/…/dev-proxy/concepts/openai-insufficient-quota
+_QUOTA = {
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+}
+_RATE = {"rate_limit_exceeded", "rate_limit_error", "slow_down", "too_many_requests"}
+_REFUSED_KEY = {"invalid_api_key", "authentication_error", "invalid_authentication", "unauthorized"}
+# `model_decommissioned`: console.groq.com/docs/errors. Ollama has a 404 and "model … not found" only.
+_NO_MODEL = {"model_not_found", "model_decommissioned"}
+_NO_MODEL_WORDS = re.compile(r"\bmodel\b.*(not found|not exist|not supported|no access|have access)", re.I | re.S)
+_UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+
+# Groq's flex tier "is at capacity": console.groq.com/docs/errors
+_FLEX_FULL = 498
+
+# Keys, as vendors quote them ("sk-proj-ab***yz"), and the ids of the operator's organisation and project
+# ("org-A1b2C3"), which unlike words have digits or capitals in them.
+_SECRET = re.compile(
+    r"\b(?:(?i:bearer)\s+\S+|(?i:sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
+)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
+
+_POINTERS = {
+    "model": "/model",
+    "messages": "/input",
+    "input": "/input",
+    "tools": "/tools",
+    "functions": "/tools",
+    "tool_choice": "/tool_choice",
+    "parallel_tool_calls": "/parallel_tool_calls",
+    "response_format": "/response_format",
+    "max_tokens": "/parameters/max_output_tokens",
+    "max_completion_tokens": "/parameters/max_output_tokens",
+    "reasoning": "/parameters/reasoning/effort",
+    "reasoning_effort": "/parameters/reasoning/effort",
+    "logprobs": "/parameters/logprobs",
+    "top_logprobs": "/parameters/logprobs",
+    "dimensions": "/parameters/dimensions",
+    **{
+        name: f"/parameters/{name}"
+        for name in (
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "seed",
+            "stop",
+            "presence_penalty",
+            "frequency_penalty",
+        )
+    },
+}
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What was asked, as far as an error can point into it."""
+
+    backend: str
+    model: str
+    modality: str
+    origins: Sequence[int] = ()
+    own_options: Mapping[str, Any] = {}
+
+
+class Complaint(Struct, kw_only=True):
+    """A vendor's error, whatever its form. `words` are its type and its code, lower-case."""
+
+    status: int | None
+    message: str
+    words: set[str]
+    code: str | None
+    param: str | None
+    moderated: bool = False
+
+
+def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
+    """The error that a reply with a status of 300 or more means."""
+    try:
+        value = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError):
+        return _without_json(reply, asked)
+    complaint = _complaint(value, reply.status)
+    return _judge(complaint, asked, reply, retry_after_s(reply.headers, limited=reply.status == 429))
+
+
+def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
+    """The error that stands where an answer should: inside a 200, or in the middle of a stream."""
+    complaint = _complaint({"error": error}, None)
+    if not complaint.message and not complaint.words:
+        return BackendInvalidResponse(f"{asked.backend} sent an error that says nothing.")
+    reply = HttpReply(status=complaint.status or 502, headers={}, body=b"")
+    return _judge(complaint, asked, reply, None)
+
+
+def retry_after_s(headers: Mapping[str, str], *, limited: bool = True) -> float | None:
+    """Seconds until it is worth trying again, from what the vendors send. The headers about limits stand on every
+    answer of OpenAI, so they count only where a limit was the reason.
+
+    Source: `retry-after-ms` is read by OpenAI's own SDK (openai 3.54.0, _base_client.py); RFC 9110 §10.2.3 for
+    `retry-after`; …/guides/rate-limits, "Rate limits in headers", for the others."""
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        milliseconds = _number(headers.get(name))
+        if milliseconds is not None:
+            return milliseconds / 1000
+    given = headers.get("retry-after")
+    if given is not None:
+        seconds = _number(given)
+        return seconds if seconds is not None else _seconds_until(given, headers.get("date"))
+    if not limited:
+        return None
+    resets = {limit: _duration_s(headers.get(f"x-ratelimit-reset-{limit}", "")) for limit in ("requests", "tokens")}
+    # The one that ran out says when; where neither did, tokens were left but too few, and the longer wait is safe.
+    out = [wait for limit, wait in resets.items() if headers.get(f"x-ratelimit-remaining-{limit}") == "0" and wait]
+    return max(out or [wait for wait in resets.values() if wait], default=None)
+
+
+# ── which error ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float | None) -> PluggablyError:
+    status, words = complaint.status, complaint.words
+    told = f"{asked.backend} answered {status}" if status else f"{asked.backend} failed"
+    said = f"{told}: {complaint.message}" if complaint.message else f"{told}."
+    facts: dict[str, Any] = {"backend_status": status, "backend_code": complaint.code}
+    pointer = _pointer(complaint.param, asked)
+    if words & _CONTEXT or (status in (None, 400, 413, 422) and _CONTEXT_WORDS.search(complaint.message)):
+        return ContextLengthExceeded(said, pointer="/input")
+    if words & _FILTERED or complaint.moderated:
+        return ContentFiltered(said, pointer="/input")
+    if words & _QUOTA or status == 402:
+        return BackendQuotaExhausted(
+            f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "
+            "Its operator can add credit or raise the limit.",
+            **facts,
+        )
+    if words & _REFUSED_KEY or status in (401, 403):
+        return BackendAuthenticationFailed(
+            f"{asked.backend} refused the gateway's credential ({complaint.code or status}). "
+            "Its operator can check the key and what it may do.",
+            **facts,
+        )
+    if words & _NO_MODEL or (status == 404 and _NO_MODEL_WORDS.search(complaint.message)):
+        return ModelNotFound(said, pointer="/model")
+    if words & _RATE or status in (429, _FLEX_FULL):
+        return BackendRateLimited(said, retry_after_s=retry_s, **facts)
+    if status in (400, 422) or (status is None and "invalid_request_error" in words):
+        if words & _UNSUPPORTED:
+            return UnsupportedParameter(said, pointer=pointer)
+        return InvalidRequest(said, pointer=pointer)
+    if status == 413:
+        return PayloadTooLarge(said)
+    if status == 501:  # llama.cpp's `not_supported_error`: the server runs without that feature
+        return UnsupportedModality(said) if asked.modality == "embedding" else UnsupportedParameter(said)
+    return fault_by_status(reply, said, code=complaint.code, retry_after_s=retry_s)
+
+
+def _without_json(reply: HttpReply, asked: Asked) -> PluggablyError:
+    """A page of whatever stands before the API, or nothing at all. Never quoted whole."""
+    text = reply.body[:65536].decode("utf-8", "replace")
+    title = _TITLE.search(text)
+    if title is not None:
+        text = title.group(1)
+    elif "<" in text:
+        text = ""
+    excerpt = shown(text, _MAX_EXCERPT)
+    if reply.status in (401, 403):
+        excerpt = ""
+    detail = f"{asked.backend} answered {reply.status}" + (f": {excerpt}" if excerpt else ", without a reason") + "."
+    if reply.status in (301, 302, 303, 307, 308, 404, 405):
+        detail += " Its operator can check the provider's `base_url`."
+    if reply.status == 413:
+        return PayloadTooLarge(detail)
+    if reply.status in (400, 422):
+        return InvalidRequest(detail)
+    return fault_by_status(reply, detail, retry_after_s=retry_after_s(reply.headers, limited=reply.status == 429))
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _complaint(value: Any, status: int | None) -> Complaint:
+    """Reads `{"error": {…}}`, and the forms of others: `{"error": "…"}`, `{"message": …}`, `{"detail": …}`, `[{…}]`."""
+    if isinstance(value, list):
+        value = value[0] if value else {}
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return Complaint(status=status, message=shown(error), words=set(), code=None, param=None)
+    code, kind, param = error.get("code"), error.get("type"), error.get("param")
+    if status is None and isinstance(code, int) and 400 <= code <= 599:
+        status = code  # llama.cpp and OpenRouter repeat the status as the code
+    metadata = error.get("metadata")
+    return Complaint(
+        status=status,
+        message=shown(error.get("message") or error.get("detail") or ""),
+        words={word.lower() for word in (code, kind) if isinstance(word, str)},
+        code=shown(code if isinstance(code, str) and code else kind or code or "", 100) or None,
+        param=param if isinstance(param, str) else None,
+        # openrouter.ai/docs/api/reference/errors-and-debugging, "Moderation errors"
+        moderated=isinstance(metadata, dict) and ("reasons" in metadata or "flagged_input" in metadata),
+    )
+
+
+def shown(value: Any, limit: int = MAX_SHOWN) -> str:
+    """A vendor's words as clients may see them: one line, without keys and account ids, cut to `limit` characters."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode() if value else ""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    text = _SECRET.sub("[redacted]", text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _pointer(param: str | None, asked: Asked) -> str | None:
+    """`messages[2].content[0]` as a pointer into our request."""
+    steps = re.findall(r"[^.\[\]]+", param or "")
+    if not steps:
+        return None
+    root, index = steps[0], steps[1] if len(steps) > 1 else ""
+    if root in asked.own_options:
+        return f"/provider_options/{asked.backend}/{root}"
+    pointer = _POINTERS.get(root)
+    if not index.isdecimal():
+        return pointer
+    if root == "messages":
+        # With one message only, the input may have been a string, which has no index.
+        known = len(asked.origins) > 1 and int(index) < len(asked.origins)
+        return f"/input/{asked.origins[int(index)]}" if known else pointer
+    return f"{pointer}/{index}" if root in ("tools", "input") else pointer
+
+
+def _number(text: str | None) -> float | None:
+    """A number of seconds or the like; None for anything that is none, such as a date, or makes no sense."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _seconds_until(date: str, now: str | None) -> float | None:
+    """Seconds until an HTTP date, counted from the reply's own `Date`, where it has one: clocks differ."""
+    try:
+        until = parsedate_to_datetime(date).timestamp()
+        since = parsedate_to_datetime(now).timestamp() if now else time.time()
+    except ValueError:
+        return None
+    return max(until - since, 0.0)
+
+
+def _duration_s(text: str) -> float | None:
+    """`6m0s`, `1.5s`, `12ms`, `1h2m3s` in seconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)", text)
+    if not parts:
+        return None
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    return sum(float(number) * units[unit] for number, unit in parts)

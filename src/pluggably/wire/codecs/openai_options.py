@@ -1,0 +1,77 @@
+"""The quirks of the many servers that speak OpenAI's wire, as data that a preset or an operator sets.
+
+Here is what may differ between vendors, never a vendor: their rows live in `providers.presets`. What surprises: the
+defaults are not OpenAI's own but those under which most servers "shaped like OpenAI" work, because that is what
+`codec: openai` with a `base_url` in a config means; OpenAI itself is a preset like the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from pluggably.domain.generation import Effort
+
+# Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
+# `tool_choice` and `dimensions` change what the request means, so a request that needs them is refused.
+Lack: TypeAlias = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "reasoning",
+    "parallel_tool_calls",
+    "stop",
+    "tool_choice",
+    "dimensions",
+]
+
+Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
+
+
+class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a family of models lacks at a vendor that has it otherwise.
+
+    `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
+    count. With one of `unless_effort` as the reasoning effort the rule does not apply; `default_effort` is the
+    vendor's own where the request names none."""
+
+    models: str
+    lacks: tuple[Lack, ...]
+    unless_effort: tuple[Effort, ...] = ()
+    default_effort: Effort | None = None
+
+
+class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a server differs from the others that speak this wire."""
+
+    # `developer` is what OpenAI's newer models call it; they take `system` all the same.
+    system_role: Literal["system", "developer"] = "system"
+    # `max_tokens` is the one that every server knows. An unknown field is often ignored without a word, and then the
+    # answer has no bound.
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    # How the effort is asked for: `"reasoning_effort": "low"`, or OpenRouter's `"reasoning": {"effort": "low"}`.
+    effort_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
+    # The field of an assistant message in which the server takes its reasoning back; None: nowhere.
+    reasoning_back: Literal["reasoning_content", "reasoning"] | None = None
+    # Whether a refusal goes back as a part of its own (OpenAI) or as text.
+    refusal_parts: bool = False
+    # Whether `stream_options: {"include_usage": true}` may be sent. Without it a stream may not tell its usage.
+    stream_options: bool = True
+    # Whether a stream ends with `data: [DONE]`. Without it the finish reason is the end mark.
+    done_mark: bool = True
+    # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
+    # bytes and decodes many times faster.
+    embedding_encoding: Literal["float", "base64"] = "float"
+    # How many stop sequences are taken; None: no limit known.
+    stop_limit: int | None = None
+    inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
+    lacks: tuple[Lack, ...] = ("top_k", "min_p")
+    model_rules: tuple[ModelRule, ...] = ()
+    # Fields that go into every chat body, under those of the request and of its provider options.
+    extra_body: dict[str, Any] = {}

@@ -1,0 +1,185 @@
+"""Answers on OpenAI's wire, as far as we read them: the chunks of a stream, whole completions, and embeddings.
+
+Only what is needed is typed, and so only that is decoded: a field that is not here costs its skipping. Every field has
+a default, since servers "shaped like OpenAI" leave out what they do not know, and unknown ones are ignored.
+
+Source: developers.openai.com/api/reference/resources/chat, "The chat completion object", "Streaming events", and
+…/resources/embeddings, "The embedding object" (2026-11); the types of the openai package 3.54.0. Where a field is some
+other vendor's, its page stands beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import AlternativeToken, FinishReason, JsonObject, TokenLogprob, UsageReported
+
+# OpenAI gives -9999.0 for a token that was not among the likeliest; JSON has no minus infinity, and llama.cpp writes
+# null for it.
+_HARDLY_EVER = -9999.0
+
+FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    # Seen at servers that pass on the words of the engine behind them.
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+}
+
+
+class FunctionPiece(Struct, gc=False):
+    name: str | None = None
+    arguments: str | JsonObject | None = None
+
+
+class CallPiece(Struct, gc=False):
+    """A tool call, or a piece of one. OpenAI counts them by `index` and names them by `id` in the first piece only."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPiece | None = None
+
+
+class Delta(Struct, gc=False):
+    """What one choice says: a whole message, or a piece of it."""
+
+    content: str | None = None
+    tool_calls: list[CallPiece] | None = None
+    # llama.cpp's server (tools/server/README.md, "Reasoning support"), DeepSeek, vLLM
+    reasoning_content: str | None = None
+    # Groq and Ollama, and OpenRouter with its blocks: console.groq.com/docs/reasoning,
+    # openrouter.ai/docs/use-cases/reasoning-tokens
+    reasoning: str | None = None
+    reasoning_details: list[JsonObject] | None = None
+    refusal: str | None = None
+    annotations: list[JsonObject] | None = None
+    function_call: FunctionPiece | None = None
+    audio: JsonObject | None = None
+    images: list[JsonObject] | None = None  # at OpenRouter, of models that draw
+
+
+class Alternative(Struct, gc=False):
+    token: str
+    logprob: float | None = None
+
+
+class TokenScore(Struct, gc=False):
+    token: str
+    logprob: float | None = None
+    top_logprobs: list[Alternative] | None = None
+
+
+class Scores(Struct, gc=False):
+    content: list[TokenScore] | None = None
+
+
+class ChunkChoice(Struct, gc=False):
+    index: int = 0
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Scores | None = None
+
+
+class PromptDetails(Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class OutputDetails(Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class TokenCounts(Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+
+    def reported(self) -> UsageReported:
+        prompt, output = self.prompt_tokens_details, self.completion_tokens_details
+        return UsageReported(
+            input_tokens=self.prompt_tokens,
+            cached_input_tokens=prompt.cached_tokens if prompt else None,
+            output_tokens=self.completion_tokens,
+            reasoning_tokens=output.reasoning_tokens if output else None,
+        )
+
+
+class GroqExtra(Struct, gc=False):
+    """console.groq.com/docs/api-reference: the usage of a stream, where `stream_options` did not ask for it."""
+
+    usage: TokenCounts | None = None
+
+
+class Chunk(Struct, gc=False):
+    choices: list[ChunkChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+    x_groq: GroqExtra | None = None
+
+
+class WholeChoice(Struct):
+    index: int = 0
+    message: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Scores | None = None
+
+
+class Completion(Struct):
+    choices: list[WholeChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+
+class Vector(Struct):
+    index: int = 0
+    embedding: str | list[float] = []
+
+    def numbers(self) -> list[float]:
+        return floats_of(self.embedding) if isinstance(self.embedding, str) else self.embedding
+
+
+class Embeddings(Struct):
+    data: list[Vector] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_completion = msgspec.json.Decoder(Completion).decode
+decode_embeddings = msgspec.json.Decoder(Embeddings).decode
+
+
+def floats_of(text: str) -> list[float]:
+    """The numbers of a base64 embedding: little-endian 32-bit floats (openai 3.54.0, resources/embeddings.py)."""
+    numbers = array("f", base64.b64decode(text, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:
+    if scores is None or not scores.content:
+        return None
+    return [
+        TokenLogprob(
+            token.token,
+            _HARDLY_EVER if token.logprob is None else token.logprob,
+            [
+                AlternativeToken(other.token, _HARDLY_EVER if other.logprob is None else other.logprob)
+                for other in token.top_logprobs or ()
+            ],
+        )
+        for token in scores.content
+    ]

@@ -1,0 +1,214 @@
+"""Requests on OpenAI's wire: our parameters, tools and options as the bodies of Chat Completions and Embeddings.
+
+Messages are turned in `openai_messages`, what comes back is read in `openai_reply`; how vendors differ is data, in
+`openai_options`. What surprises: a hint that the vendor or the model lacks is dropped with a warning, but what would
+change the answer (a stop sequence, a forced tool) is refused, so that another target may serve it.
+
+Source: developers.openai.com/api/reference/resources/chat, "Create chat completion", and …/resources/embeddings,
+"Create embeddings" (2026-11), and the types of the openai package 3.54.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    EmbeddingParameters,
+    GenerationRequest,
+    JsonFormat,
+    JsonObject,
+    JsonSchemaFormat,
+    NamedTool,
+    TextParameters,
+    Tool,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
+from pluggably.wire.codecs.openai_options import Lack, ModelRule, OpenAIOptions
+
+# Of a request's own provider options, what would break the translation.
+_NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
+_PENALTIES_AND_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+)
+
+
+class Body(Struct):
+    """A body, the warnings for what it leaves out, and for each of its messages the index of the one it came from."""
+
+    value: JsonObject
+    omissions: Omissions
+    origins: list[int] = []
+
+
+def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool, options: OpenAIOptions) -> Body:
+    """Raises: UnsupportedParameter, InvalidRequest."""
+    omissions = Omissions(request, backend)
+    lacks = _lacks(options, model, request.text)
+    messages, origins = Messages(backend, options, omissions).build(request.messages)
+    value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
+    if stream:
+        value["stream"] = True
+    _put_text_parameters(value, request.text, options, lacks, omissions, backend)
+    _put_tools(value, request, lacks, omissions, backend)
+    _put_response_format(value, request)
+    _merge_own(value, request.provider_options.get(backend), backend)
+    if stream and options.stream_options:
+        given = value.get("stream_options")
+        value["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}
+    return Body(value, omissions, origins)
+
+
+def embeddings_body(request: GenerationRequest, model: str, backend: str, options: OpenAIOptions) -> Body:
+    """Raises: UnsupportedParameter, InvalidRequest."""
+    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": options.embedding_encoding}
+    parameters = request.parameters
+    if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
+        if "dimensions" in options.lacks:
+            raise UnsupportedParameter(
+                f"{backend} makes embeddings of one size only; leave `dimensions` out.",
+                pointer="/parameters/dimensions",
+            )
+        value["dimensions"] = parameters.dimensions
+    _merge_own(value, request.provider_options.get(backend), backend)
+    return Body(value, Omissions(request, backend))
+
+
+# ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lacks(options: OpenAIOptions, model: str, parameters: TextParameters) -> frozenset[Lack]:
+    asked = parameters.reasoning.effort if parameters.reasoning else None
+    lacks: set[Lack] = set(options.lacks)
+    for rule in _rules_for(options.model_rules, model):
+        if (asked or rule.default_effort) not in rule.unless_effort:
+            lacks.update(rule.lacks)
+    return frozenset(lacks)
+
+
+@lru_cache(maxsize=512)
+def _rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
+    return tuple(rule for rule in rules if re.match(rule.models, model))
+
+
+def _put_text_parameters(
+    value: JsonObject,
+    parameters: TextParameters,
+    options: OpenAIOptions,
+    lacks: frozenset[Lack],
+    omissions: Omissions,
+    backend: str,
+) -> None:
+    if parameters.max_output_tokens is not None:
+        value[options.max_tokens_field] = parameters.max_output_tokens
+    for name in _PENALTIES_AND_SAMPLING:
+        wanted = getattr(parameters, name)
+        if wanted is None:
+            continue
+        if name in lacks:
+            omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
+        else:
+            value[name] = wanted
+    stops = parameters.stops()
+    if stops:
+        _check_stops(stops, options, lacks, backend)
+        value["stop"] = stops
+    if parameters.reasoning is not None:
+        effort = parameters.reasoning.effort
+        if "reasoning" in lacks:
+            omissions.hint("/parameters/reasoning/effort", f"{backend} takes no reasoning effort for this model")
+        elif options.effort_field == "reasoning":
+            value["reasoning"] = {"effort": effort}
+        else:
+            value["reasoning_effort"] = effort
+    if parameters.logprobs is not None:
+        if "logprobs" in lacks:
+            omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
+        else:
+            value["logprobs"] = True
+            value["top_logprobs"] = parameters.logprobs
+
+
+def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter. A stop sequence that is not obeyed changes the answer, so it is no hint."""
+    if "stop" in lacks:
+        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
+    if options.stop_limit is not None and len(stops) > options.stop_limit:
+        raise UnsupportedParameter(
+            f"{backend} takes at most {options.stop_limit} stop sequences.", pointer="/parameters/stop"
+        )
+
+
+def _put_tools(
+    value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], omissions: Omissions, backend: str
+) -> None:
+    if not request.tools:
+        return
+    value["tools"] = [_tool(tool, backend) for tool in request.tools]
+    choice = request.tool_choice
+    if "tool_choice" in lacks:
+        if choice == "none":
+            del value["tools"]
+            return
+        if choice != "auto":
+            raise UnsupportedParameter(
+                f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
+            )
+    elif isinstance(choice, NamedTool):
+        value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice != "auto":  # the vendors' default where there are tools
+        value["tool_choice"] = choice
+    if request.parallel_tool_calls is not None:
+        if "parallel_tool_calls" in lacks:
+            omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
+        else:
+            value["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _tool(tool: Tool, backend: str) -> JsonObject:
+    function: JsonObject = {"name": tool.name, "parameters": tool.input_schema}
+    if tool.description:
+        function["description"] = tool.description
+    own = dict(own_options(tool.provider_options, backend))
+    if "strict" in own:  # belongs to the function, as OpenAI has it, but is an option of the tool for everybody else
+        function["strict"] = own.pop("strict")
+    return merged({"type": "function", "function": function}, own)
+
+
+def _put_response_format(value: JsonObject, request: GenerationRequest) -> None:
+    wanted = request.response_format
+    if isinstance(wanted, JsonFormat):
+        value["response_format"] = {"type": "json_object"}
+    elif isinstance(wanted, JsonSchemaFormat):
+        schema = {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict}
+        value["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+
+# ── provider options ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
+    """Puts the request's options for this backend into the body, over what stands there.
+
+    Raises: InvalidRequest for what the gateway itself must decide."""
+    if not own:
+        return
+    for key in _NOT_OVERRIDABLE:
+        if key in own:
+            escaped = backend.replace("~", "~0").replace("/", "~1")
+            raise InvalidRequest(
+                f"`{key}` cannot be set through provider_options; use the request's own fields.",
+                pointer=f"/provider_options/{escaped}/{key}",
+            )
+    value.update(own)
