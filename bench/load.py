@@ -133,9 +133,7 @@ class Connection(asyncio.Protocol):
         self.stop(f"connection lost: {error}")
 
 
-async def run_load(
-    url: str, request: bytes, connections: int, seconds: float, *, keep: bool = False
-) -> Result:
+async def run_load(url: str, request: bytes, connections: int, seconds: float, *, keep: bool = False) -> Result:
     """`seconds` of 0 sends one request on each connection. What goes wrong is told in `errors`."""
     loop = asyncio.get_running_loop()
     target = urlsplit(url)

@@ -65,9 +65,7 @@ class Profile:
         )
 
         def delta(value: dict[str, object], finish_reason: str | None = None) -> bytes:
-            return render_event(
-                [{"index": 0, "delta": value, "logprobs": None, "finish_reason": finish_reason}]
-            )
+            return render_event([{"index": 0, "delta": value, "logprobs": None, "finish_reason": finish_reason}])
 
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         role = delta({"role": "assistant", "content": "", "refusal": None})

@@ -134,17 +134,13 @@ class Subject:
             return [sys.executable, script, "--port", str(self.port), "--upstream", self.upstream]
         if self.name == NGINX:
             text = (HERE / "nginx.conf.template").read_text()
-            text = text.replace("@PORT@", str(self.port)).replace(
-                "@UPSTREAM@", self.upstream.partition("//")[2]
-            )
+            text = text.replace("@PORT@", str(self.port)).replace("@UPSTREAM@", self.upstream.partition("//")[2])
             config = self.folder / "nginx.conf"
             config.write_text(text)
             return ["nginx", "-p", str(self.folder), "-c", str(config), "-e", "stderr"]
         config = self.folder / "pluggably.yaml"
         # JSON is YAML.
-        config.write_text(
-            json.dumps({"providers": {"mock": {"codec": "openai", "base_url": f"{self.upstream}/v1"}}})
-        )
+        config.write_text(json.dumps({"providers": {"mock": {"codec": "openai", "base_url": f"{self.upstream}/v1"}}}))
         serve = [sys.executable, "-m", "pluggably", "serve", "--config", str(config)]
         return [*serve, "--host", "127.0.0.1", "--port", str(self.port)]
 

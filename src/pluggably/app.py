@@ -110,6 +110,7 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
         server = Server(
             gateway.gate,
             max_header_bytes=settings.config.server.max_header_bytes,
+            body_timeout_s=settings.config.server.body_timeout_s,
             started=started,
             drain=lambda at_once: gateway.dispatch.drain(grace_s, at_once),
         )
@@ -133,7 +134,7 @@ class _Gateway:
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
 
-        http = HttpClient()
+        http = HttpClient(reuses=False)
         closing.push_async_callback(http.close)
         started_runners = {name: runners[name]() for name in runners}
         pool = Pool(started_runners, codecs, http, environment=process_environment())
@@ -177,7 +178,7 @@ class _Gateway:
         )
         documents.describe(table)
         server = config.server
-        limits = Limits(server.max_body_bytes, server.body_timeout_s, server.max_nesting)
+        limits = Limits(server.max_body_bytes, server.max_nesting)
         return cls(Gate(RouteTable(table), ring.authenticate, limits, metrics), dispatch)
 
 

@@ -26,6 +26,7 @@ from pluggably.storage.datadir import LocalCredential, lock_owner, read_local_cr
 SILENCE_S = 60.0
 PROBE_S = 2.0
 START_S = 60.0
+OTHER_START_S = 10.0
 STOP_S = 40.0
 
 
@@ -162,14 +163,13 @@ class StartedGateway:
 
     def __enter__(self) -> LocalCredential:
         """Raises: ConnectionFailed with the gateway's own words where it does not start."""
-        before = read_local_credential(self._data_dir)
         with tempfile.TemporaryFile() as words:
             # A session of its own: Ctrl-C is for us, and we then stop it in order.
             self._process = subprocess.Popen(  # noqa: S603  our own command line
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True
             )
             try:
-                return self._started(self._process, before, words)
+                return self._started(self._process, words)
             except BaseException:
                 self._stop()
                 raise
@@ -177,25 +177,24 @@ class StartedGateway:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
 
-    def _started(
-        self, process: subprocess.Popen[bytes], before: LocalCredential | None, words: BinaryIO
-    ) -> LocalCredential:
+    def _started(self, process: subprocess.Popen[bytes], words: BinaryIO) -> LocalCredential:
         deadline = time.monotonic() + self._start_s
+        has_ended = False
         while time.monotonic() < deadline:
             credential = read_local_credential(self._data_dir)
-            if credential is not None and credential != before and _client(credential).is_alive():
+            if credential is not None and _client(credential).is_alive():
                 return credential
-            if process.poll() is not None:
-                deadline = min(deadline, time.monotonic() + OTHER_START_S) if self._another_starts(process) else 0
-                break
+            if process.poll() is not None and not has_ended:
+                has_ended = True
+                # Where another gateway took the directory just before ours, that one will soon be there to ask.
+                is_taken = lock_owner(self._data_dir) not in (None, process.pid)
+                deadline = time.monotonic() + (OTHER_START_S if is_taken else 0)
             time.sleep(0.02)
-        while time.monotonic() < deadline:
-            credential = read_local_credential(self._data_dir)
-
-    def _another_starts(self, ours: subprocess.Popen[bytes]) -> bool:
-        """Whether another gateway took the data directory just before ours: then it will soon be there to ask."""
-        owner = lock_owner(self._data_dir)
-        return owner is not None and owner != ours.pid
+        if process.poll() is None:
+            raise ConnectionFailed(f"No gateway runs here; one was started, and was not ready in {self._start_s:g} s.")
+        words.seek(0)
+        said = words.read(1 << 16).decode("utf-8", "replace").strip() or "It ended without a word."
+        raise ConnectionFailed(f"No gateway runs here, and one could not be started:\n{said}")
 
     def _stop(self) -> None:
         if self._process is None or self._process.poll() is not None:

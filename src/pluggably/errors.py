@@ -10,8 +10,8 @@
     ├── GatewayError           this gateway cannot do it now, or has a bug
     │   └── InternalError, Overloaded, ModelUnavailable, ShuttingDown, InsufficientStorage
     ├── BackendError           the provider or the local model failed
-    │   └── BackendRateLimited, BackendAuthenticationFailed, BackendQuotaExhausted, BackendInvalidResponse,
-    │       BackendTimeout, BackendUnreachable
+    │   └── BackendRejected, BackendRateLimited, BackendAuthenticationFailed, BackendQuotaExhausted,
+    │       BackendInvalidResponse, BackendTimeout, BackendUnreachable
     └── StartupError           the gateway cannot start; shown to the operator, never over HTTP
 
 Each class states its HTTP status and code (the table of the API reference), and answers two separate questions:
@@ -151,7 +151,10 @@ class NotFound(ClientError):
 
 
 class ModelNotFound(NotFound):
+    """No such model here, or the provider has it no more."""
+
     status, code, title = 404, "model_not_found", "There is no such model"
+    elsewhere = True
 
 
 class MethodNotAllowed(ClientError):
@@ -254,6 +257,13 @@ class BackendError(PluggablyError):
             backend_status=self.backend_status,
             backend_code=self.backend_code,
         )
+
+
+class BackendRejected(BackendError):
+    """The backend does not take the call (a 404 without a word of a model, a 405, …): most likely a wrong address."""
+
+    title = "The backend does not take the call"
+    again = False
 
 
 class BackendRateLimited(BackendError):

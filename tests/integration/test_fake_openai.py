@@ -69,16 +69,10 @@ def finish_of(stream: list[ChatCompletionChunk]) -> str | None:
     return [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1]
 
 
-def raw(
-    fake: FakeOpenAI, model: str, *, stream: bool = True, path: str = "chat/completions", **more: Any
-) -> bytes:
+def raw(fake: FakeOpenAI, model: str, *, stream: bool = True, path: str = "chat/completions", **more: Any) -> bytes:
     """Every byte that the server sends to one request, status line included. Raises: ConnectionError."""
     url = urlsplit(fake.base_url)
-    body = (
-        {"model": model, "messages": ASK, "stream": stream}
-        if path == "chat/completions"
-        else {"model": model}
-    )
+    body = {"model": model, "messages": ASK, "stream": stream} if path == "chat/completions" else {"model": model}
     data = json.dumps({**body, **more}).encode()
     head = f"POST /v1/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n"
     with socket.create_connection((url.hostname, url.port), timeout=5) as connection:
@@ -140,12 +134,7 @@ def test_limits_stops_and_choices_are_honoured(client: OpenAI) -> None:
     assert [choice.index for choice in plain(client, "say-2", n=3).choices] == [0, 1, 2]
     stream = chunks(client, "say-2", n=2)
     for index in (0, 1):
-        mine = [
-            choice.delta.content or ""
-            for chunk in stream
-            for choice in chunk.choices
-            if choice.index == index
-        ]
+        mine = [choice.delta.content or "" for chunk in stream for choice in chunk.choices if choice.index == index]
         assert "".join(mine) == "w0 w1"
 
 
@@ -211,9 +200,7 @@ def test_json_obeys_the_schema(client: OpenAI) -> None:
     assert json.loads(plain(client, "json", response_format=wanted).choices[0].message.content) == expected
     assert json.loads(text_of(chunks(client, "json", response_format=wanted))) == expected
     assert example_of({"type": "string", "minLength": 9}) == "textxxxxx"
-    assert json.loads(
-        plain(client, "json", response_format={"type": "json_object"}).choices[0].message.content
-    )
+    assert json.loads(plain(client, "json", response_format={"type": "json_object"}).choices[0].message.content)
 
 
 def test_logprobs(client: OpenAI) -> None:
@@ -249,9 +236,7 @@ def test_logprobs(client: OpenAI) -> None:
         ("no-such-model", openai.NotFoundError, 404, "model_not_found"),
     ],
 )
-def test_errors(
-    client: OpenAI, model: str, error: type[openai.APIStatusError], status: int, code: str | None
-) -> None:
+def test_errors(client: OpenAI, model: str, error: type[openai.APIStatusError], status: int, code: str | None) -> None:
     for more in ({}, {"stream": True}):
         with pytest.raises(error) as caught:
             plain(client, model, **more)
@@ -393,9 +378,7 @@ def test_slow_events_are_slow(client: OpenAI) -> None:
 
 
 def test_embeddings(client: OpenAI) -> None:
-    answer = client.embeddings.create(
-        model="text-embedding-3-small", input=["cat", "dog"]
-    )  # the SDK asks for base64
+    answer = client.embeddings.create(model="text-embedding-3-small", input=["cat", "dog"])  # the SDK asks for base64
     assert [len(item.embedding) for item in answer.data] == [1536, 1536]
     assert [item.index for item in answer.data] == [0, 1]
     assert math.isclose(math.hypot(*answer.data[0].embedding), 1, abs_tol=1e-5)

@@ -74,7 +74,8 @@ def check_nesting(body: bytes, limit: int, *values: Any) -> None:
 
 
 def _plain(message: str) -> str:
-    return message[:1].lower() + message[1:] if message else "it cannot be read"
+    words = message.removeprefix("JSON is ")
+    return words[:1].lower() + words[1:] if words else "it cannot be read"
 
 
 def _not_valid(body: bytes, kind: Any, root: str, message: str) -> InvalidRequest:
@@ -223,7 +224,9 @@ class _Shape:
             elif isinstance(rest, dict):
                 yield from self._check(inner, rest, pointer + _step(name))
         for name in schema.get("required", ()):
-            if name not in value:
+            # The decoder asks for a tag only where it has to choose by it, and that was done before.
+            is_tag = name == "type" and len(known[name].get("enum", ())) == 1
+            if name not in value and not is_tag:
                 yield Violation(pointer + _step(name), "is required")
         if len(value) > schema.get("maxProperties", len(value)):
             yield Violation(pointer, f"may have at most {schema['maxProperties']} fields")

@@ -23,8 +23,9 @@ NESTED = 3
 SHOWN_VARIANTS = 3
 
 ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' "
-    "rx='4' fill='%233553d1'/%3E%3Cpath d='M5 13V3h4a3 3 0 010 6H5' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E"
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Crect width='16' height='16' rx='4' fill='%233553d1'/%3E"
+    "%3Cpath d='M5 13V3h4a3 3 0 010 6H5' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E"
 )
 
 
@@ -169,13 +170,14 @@ class _Page:
             f'<span class="chip">scope {_text(scope)}{" (or open)" if optional else ""}</span>'
             for scope in operation.scopes
         )
+        credential = scopes or (_ANY_KEY if operation.needs_key else _OPEN)
         # The scope has a mark of its own here, so its line of the description is left out.
         description = re.sub(r"\n*Scope: `[^`]*`\.$", "", content["description"])
         return (
             f'<article class="operation" id="{_text(operation.id)}">'
             f'<h3><a href="#{_text(operation.id)}">{_inline(content["summary"])}</a></h3>'
             f'<div class="call"><span class="method {operation.method}">{operation.method}</span>'
-            f'<span class="path">{_text(operation.path)}</span>{scopes or _OPEN}</div>'
+            f'<span class="path">{_text(operation.path)}</span>{credential}</div>'
             f"{_prose(description)}{self._parameters(operation)}{self._body(operation)}"
             f"{self._answers(operation)}{self._problems(operation)}{self._examples(operation)}</article>"
         )
@@ -209,17 +211,20 @@ class _Page:
 
     def _answer(self, media: Mapping[str, Any]) -> str:
         schema = media["schema"]
-        if schema.get("contentMediaType"):
+        if "x-events" in media:
             return '<p class="note">With <code>stream: true</code>: <a href="#events">the stream of events</a>.</p>'
         if "$ref" not in schema:
             return f'<p class="note">{_inline(schema["description"])}</p>' if "description" in schema else ""
         name = _component(schema)
-        fields = f'<details class="answer"><summary>Fields of {_text(name)}</summary>{self._fields(name, 1, (name,))}</details>'
-        return fields + "".join(
+        return self._folded(name) + "".join(
             f'<details class="example"><summary>Example: {_text(example["summary"])}</summary>'
             f"{_block(rendering.pretty(example['value']))}</details>"
             for example in media.get("examples", {}).values()
         )
+
+    def _folded(self, name: str) -> str:
+        fields = self._fields(name, 1, (name,))
+        return f'<details class="answer"><summary>Fields of {_text(name)}</summary>{fields}</details>'
 
     def _problems(self, operation: Operation) -> str:
         found = rendering.problem_codes(operation)
@@ -281,30 +286,29 @@ class _Page:
     def _events(self, operation: Operation) -> str:
         media = operation.event_stream or {}
         notes = media["schema"]["description"].split("\n\n", 1)[-1]
-        choice = self._schemas[_component(media["schema"]["contentSchema"])]
-        moments = media["schema"].get("x-events", {})
+        choice = self._schemas[_component(media["schema"]["properties"]["data"]["contentSchema"])]
+        moments = media["x-events"]
         rows = ""
         for event, ref in choice["discriminator"]["mapping"].items():
             name = ref.removeprefix(rendering.SCHEMA_REF)
             rows += (
-                f'<div class="row"><div class="name">{_text(event)}</div><div><p>{_inline(moments.get(event, ""))}</p></div>'
+                f'<div class="row"><div class="name">{_text(event)}</div>'
+                f"<div><p>{_inline(moments[event])}</p></div>"
                 f"{self._nested((name,), 1, ())}</div>"
             )
-        example = rendering.first_example(media)
         return (
             f'<section id="events"><h2>The stream of events</h2>{_prose(notes)}'
             f'<h4>Events</h4><div class="rows">{rows}</div>'
-            f"<h4>Example</h4>{_block(example.strip())}</section>"
+            f"<h4>Example</h4>{_block(media['x-example'].strip())}</section>"
         )
 
     def _errors(self) -> str:
-        name = "Problem"
         rows = "".join(self._error(error) for error in self._document["x-errors"])
         return (
             '<section id="errors"><h2>Errors</h2>'
             "<p>Every error is <code>application/problem+json</code> (RFC 9457), and so is the <code>error</code> of a "
             "failed generation. A program reads <code>code</code>; a person reads <code>detail</code>.</p>"
-            f'<details class="answer"><summary>Fields of {name}</summary>{self._fields(name, 1, (name,))}</details>'
+            f"{self._folded('Problem')}"
             f'<h4>Codes</h4><div class="rows">{rows}</div></section>'
         )
 
@@ -316,8 +320,8 @@ class _Page:
             if error[key]
         )
         return (
-            f'<div class="error" id="error-{_text(error["code"])}"><div class="status">{_text(error["status"])}</div><div>'
-            f"<code>{_text(error['code'])}</code>{marks}<p>{_text(error['title'])}.</p>{described}"
+            f'<div class="error" id="error-{_text(error["code"])}"><div class="status">{_text(error["status"])}</div>'
+            f"<div><code>{_text(error['code'])}</code>{marks}<p>{_text(error['title'])}.</p>{described}"
             f"<p>{_inline(error['advice'])}</p></div></div>"
         )
 
@@ -337,6 +341,7 @@ class _Page:
         return f'<div class="kind" id="type-{_text(name)}"><h3>{_text(name)}</h3>{description}{fields}</div>'
 
 
+_ANY_KEY = '<span class="chip">any valid key</span>'
 _OPEN = '<span class="chip">open to anyone</span>'
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 from starlette.routing import compile_path
 
+from pluggably.api import queries
 from pluggably.api.auth import Authenticate, demand, principal_of
-from pluggably.api.http import ClientConnection, HttpRequest, Limits, Receive, Scope, Send, problem_answer
+from pluggably.api.http import HttpRequest, Limits, Receive, Scope, Send, problem_answer
 from pluggably.domain import access
 from pluggably.errors import InternalError, MethodNotAllowed, NotFound, PluggablyError
 from pluggably.telemetry.metrics import Metrics
@@ -31,6 +32,9 @@ class Answer(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
+
+# Instead of a scope: any valid credential will do.
+ANY_KEY: Final = "any"
 
 Handler = Callable[[HttpRequest], Awaitable[Answer]]
 
@@ -57,7 +61,7 @@ class Route:
         self,
         method: str,
         path: str,
-        scope: access.Scope | None,
+        scope: access.Scope | Literal["any"] | None,
         handler: Handler,
         summary: str,
         *,
@@ -131,7 +135,7 @@ class Gate:
             return
         began = time.perf_counter()
         request = HttpRequest(scope, receive, self._limits)
-        connection: ClientConnection = scope["client_connection"]
+        connection = request.connection
         task = asyncio.current_task()
         connection.cancel_when_gone(task)
         route: Route | None = None
@@ -163,7 +167,10 @@ class Gate:
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         if route.scope is not None:
             request.principal = principal_of(request, self._authenticate)
-            demand(request.principal, route.scope)
+            if route.scope != ANY_KEY:
+                demand(request.principal, route.scope)
+            if request.scope["query_string"]:
+                queries.check(request.query, route.query)
         return await route.handler(request)
 
     async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
@@ -188,6 +195,6 @@ class Gate:
             key_id=request.principal.id if request.principal is not None else None,
             route=template or None,
             status=status,
-            code=code,
             duration_s=round(duration_s, 6),
+            **{"code": code, **request.facts},
         )

@@ -110,7 +110,8 @@ class Generations:
         target = self._catalog.resolve(body.model)
         request = resolved(body, await self._registry.modalities(target))
         _check_routing(body.routing, target)
-        run = self._dispatch.start(request, http.caller, http.id, target)
+        run = self._dispatch.start(request, http.id, target)
+        http.facts = run.facts
         if body.stream:
             return EventStream(run)
         async for _ in run.events():

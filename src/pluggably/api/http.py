@@ -33,12 +33,14 @@ encode = msgspec.json.Encoder().encode
 
 
 class ClientConnection:
-    """Whether the client of one request is still there. The server sets it; a task can ask to be cancelled."""
+    """Whether the client of one request is still there, and sends its body in time. The server sets it; a task can
+    ask to be cancelled."""
 
-    __slots__ = ("_task", "gone")
+    __slots__ = ("_task", "gone", "is_late")
 
     def __init__(self) -> None:
         self.gone = False
+        self.is_late = False
         self._task: asyncio.Task[Any] | None = None
 
     def cancel_when_gone(self, task: asyncio.Task[Any] | None) -> None:
@@ -54,18 +56,30 @@ class ClientConnection:
 
 class Limits(msgspec.Struct, frozen=True):
     body_bytes: int
-    body_timeout_s: float
     nesting: int
 
 
 class HttpRequest:
     """The request of one call. `principal` and `path` parameters are set before a handler sees it."""
 
-    __slots__ = ("_receive", "headers", "id", "limits", "method", "parameters", "path", "principal", "scope")
+    __slots__ = (
+        "_receive",
+        "connection",
+        "facts",
+        "headers",
+        "id",
+        "limits",
+        "method",
+        "parameters",
+        "path",
+        "principal",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
         self.scope = scope
         self._receive = receive
+        self.connection: ClientConnection = scope["client_connection"]
         self.limits = limits
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -74,6 +88,8 @@ class HttpRequest:
         self.id = sent if _SANE_ID.fullmatch(sent) else new_id("req_")
         self.principal: Principal | None = None
         self.parameters: dict[str, str] = {}
+        # What a handler adds to the request's line in the log.
+        self.facts: dict[str, Any] = {}
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -104,37 +120,22 @@ class HttpRequest:
         length = self.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self.limits.body_bytes:
             raise self._too_large()
-        message = await self._next(self.limits.body_timeout_s)
-        if not message.get("more_body"):
-            return self._checked(message.get("body", b""))
-        pieces = [message["body"]]
-        size = len(message["body"])
-        deadline = asyncio.get_running_loop().time() + self.limits.body_timeout_s
-        while message.get("more_body"):
-            message = await self._next(deadline - asyncio.get_running_loop().time())
+        pieces: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidRequest("The client left before it had sent its body.")
+            more = message.get("more_body", False)
+            if more and self.connection.is_late:
+                # The rest is not awaited, so the connection cannot be used again.
+                raise RequestTimeout("The body did not arrive in time.", headers={"Connection": "close"})
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > self.limits.body_bytes:
                 raise self._too_large()
-        return b"".join(pieces)
-
-    async def _next(self, wait_s: float) -> Message:
-        try:
-            async with asyncio.timeout(wait_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise RequestTimeout(
-                f"The body did not arrive within {self.limits.body_timeout_s:g} s.",
-                headers={"Connection": "close"},
-            ) from None
-        if message["type"] == "http.disconnect":
-            raise InvalidRequest("The client left before it had sent its body.")
-        return message
-
-    def _checked(self, body: bytes) -> bytes:
-        if len(body) > self.limits.body_bytes:
-            raise self._too_large()
-        return body
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self) -> PayloadTooLarge:
         # The rest of the body is not read: the connection cannot be used again.

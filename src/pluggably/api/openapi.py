@@ -18,8 +18,8 @@ import msgspec
 
 from pluggably import errors
 from pluggably.api import queries, reference
-from pluggably.api.gate import Route
-from pluggably.domain.generation import EmbeddingParameters, Generation, TextParameters, VisibleEvent
+from pluggably.api.gate import ANY_KEY, Route
+from pluggably.domain.generation import EmbeddingParameters, Generation, Modality, TextParameters, VisibleEvent
 from pluggably.errors import (
     ClientError,
     GatewayError,
@@ -63,6 +63,7 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     for route in routes:
         item = paths.setdefault(_path(route), {})
         item[route.method.lower()] = _operation(route)
+    _link(paths, routes)
     tags = dict.fromkeys(route.tag for route in routes)
     return {
         "openapi": "3.1.0",
@@ -152,13 +153,17 @@ def _operation_id(route: Route) -> str:
 
 def _description(route: Route) -> str:
     notes = [reference.NOTES.get(route.template, "")]
-    if route.scope is not None:
+    if route.scope == ANY_KEY:
+        notes.append("Any valid key will do.")
+    elif route.scope is not None:
         notes.append(f"Scope: `{route.scope}`.")
     return "\n\n".join(note for note in notes if note)
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
     """In OpenAPI 3.1 the list behind a scheme's name may name roles: our scopes."""
+    if route.scope == ANY_KEY:
+        return [{"bearer": []}, {"apiKey": []}]
     if route.scope is not None:
         return [{"bearer": [route.scope]}, {"apiKey": [route.scope]}]
     if route.template == "GET /metrics":
@@ -177,6 +182,23 @@ def _security_schemes() -> dict[str, Any]:
             "description": "The same key in a header of its own.",
         },
     }
+
+
+def _link(paths: Mapping[str, Any], routes: Sequence[Route]) -> None:
+    """Tells of each operation that makes something which operations take the id of what it made."""
+    by_template = {route.template: route for route in routes}
+    for maker, users in reference.LINKS.items():
+        if maker not in by_template or not by_template.keys() >= set(users):
+            continue
+        route = by_template[maker]
+        answer = paths[_path(route)][route.method.lower()]["responses"][str(route.status)]
+        answer["links"] = {
+            _operation_id(by_template[user]): {
+                "operationId": _operation_id(by_template[user]),
+                "parameters": {"id": "$response.body#/id"},
+            }
+            for user in users
+        }
 
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
@@ -260,15 +282,23 @@ def _answer_description(route: Route) -> str:
 def _stream_content() -> dict[str, Any]:
     names = ", ".join(f"`{moment.name}`" for moment in reference.EVENTS)
     return {
+        # OpenAPI 3.1 has no word for a stream. The schema is that of one event, as 3.2 has it in `itemSchema` and as
+        # tools for 3.1 read it (https://spec.openapis.org/oas/v3.2.0, "Server-Sent Event Streams").
         "schema": {
-            "type": "string",
+            "type": "object",
             "description": f"With `stream: true`. Events: {names}.\n\n{reference.STREAM_NOTES}",
-            "contentMediaType": EVENT_STREAM,
-            # The JSON of each `data:` line.
-            "contentSchema": {"$ref": _REF + "StreamEvent"},
-            "x-events": {moment.name: moment.when for moment in reference.EVENTS},
+            "properties": {
+                "event": {"type": "string", "description": "The event's name."},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": {"$ref": _REF + "StreamEvent"},
+                },
+            },
+            "required": ["event", "data"],
         },
-        "examples": {"A stream": {"summary": "A stream", "value": stream_example()}},
+        "x-events": {moment.name: moment.when for moment in reference.EVENTS},
+        "x-example": stream_example(),
     }
 
 
@@ -284,7 +314,9 @@ def _problems(route: Route) -> dict[str, Any]:
     """What the operation answers when it does not go well, by status."""
     kinds: list[type[PluggablyError]] = []
     if route.scope is not None:
-        kinds += [Unauthenticated, PermissionDenied]
+        kinds.append(Unauthenticated)
+        if route.scope != ANY_KEY:
+            kinds.append(PermissionDenied)
     if route.query:
         kinds.append(InvalidRequest)
     if route.body is not None:
@@ -329,11 +361,14 @@ def _schemas(routes: Sequence[Route]) -> dict[str, Schema]:
     told = [route.answer for route in routes if route.answer is not None] + [Generation, Problem, VisibleEvent]
     _, found = msgspec.json.schema_components([*asked, *told], ref_template=_REF + "{name}")
     names = {old: _clean(old) for old in found}
-    schemas: dict[str, Schema] = {names[old]: _renamed(schema, names) for old, schema in found.items()}
+    schemas: dict[str, Schema] = {
+        names[old]: {**_renamed(schema, names), "title": names[old]} for old, schema in found.items()
+    }
     _retyped(schemas, [*asked, *told])
     if "GenerationBody" in schemas:
         _mend_generation_body(schemas["GenerationBody"])
     _add_stream_events(schemas)
+    _free_lone_tags(schemas)
     _mark_answers(schemas, _reachable(schemas, [_name(kind) for kind in asked]))
     _explain(schemas)
     return dict(sorted(schemas.items()))
@@ -342,7 +377,7 @@ def _schemas(routes: Sequence[Route]) -> dict[str, Schema]:
 def _name(kind: Any) -> str:
     """The component that stands for a type."""
     arguments = get_args(kind)
-    return arguments[0].__name__ + get_origin(kind).__name__ if arguments else kind.__name__
+    return f"{arguments[0].__name__}{get_origin(kind).__name__}" if arguments else str(kind.__name__)
 
 
 def _clean(name: str) -> str:
@@ -419,9 +454,23 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(inner)
 
 
+def _free_lone_tags(schemas: Mapping[str, Schema]) -> None:
+    """The decoder asks for a `type` only where it has to choose by it: a tool may leave out its own."""
+    mappings = (node["mapping"] for node in _nodes(schemas) if isinstance(node.get("mapping"), dict))
+    chosen = {ref for mapping in mappings for ref in mapping.values()}
+    for name, schema in schemas.items():
+        tag = schema.get("properties", {}).get("type", {}).get("enum", ())
+        if len(tag) == 1 and _REF + name not in chosen:
+            schema["properties"]["type"]["default"] = tag[0]
+            schema["required"].remove("type")
+
+
 def _mend_generation_body(schema: Schema) -> None:
-    """`parameters` is raw JSON to the decoder, since its type hangs on the modality; and an empty input is refused."""
+    """What the decoder takes, and the handler refuses with words of its own, is not offered here; and `parameters` is
+    raw JSON to the decoder, since its type hangs on the modality."""
     properties = schema["properties"]
+    properties["modality"]["anyOf"][0]["enum"] = list(get_args(Modality))
+    properties["background"]["enum"] = [False]
     properties["parameters"] = {
         "anyOf": [{"$ref": _REF + "TextParameters"}, {"$ref": _REF + "EmbeddingParameters"}],
         "default": {},

@@ -73,7 +73,7 @@ dropped. The items of an `output` are legal parts of an assistant message, word 
 by appending them.
 
 When the client goes away, the call to the backend is cancelled.""",
-    "GET /v1/models": "Local models and aliases, by id. A model at a provider is asked for as `<provider>/<its id there>`.",
+    "GET /v1/models": "Local models and aliases, by id. A model at a provider is named `<provider>/<its id there>`.",
     "POST /v1/models": """\
 Makes a file on the gateway's machine a model. The file must lie in a folder that the operator allows. A model that \
 runs a command of its own can only come from the config file.""",
@@ -87,7 +87,7 @@ model that is running, unless `force=true`.""",
     "GET /v1/me": "The key's own id, name and scopes: a cheap way to see whether a key is valid.",
     "GET /v1/keys": "Every key, without its secret.",
     "POST /v1/keys": "The answer holds the secret, which is shown this once and kept nowhere.",
-    "DELETE /v1/keys/{id}": "Works at once: a request that comes with this key afterwards is refused. A key cannot revoke itself.",
+    "DELETE /v1/keys/{id}": "Works at once: the next request with this key is refused. A key cannot revoke itself.",
     "GET /healthz": "Answers 200 as long as the process answers at all. For restarting what hangs.",
     "GET /readyz": "Answers 200 when requests can be served, else 503. For taking a gateway out of rotation.",
     "GET /metrics": "Needs a key with the scope `metrics`, unless the operator opened it in the config.",
@@ -131,7 +131,7 @@ ADVICE: Mapping[str, str] = {
     "invalid_request": "Mend what `errors` lists; each has a JSON pointer into the body.",
     "unsupported_parameter": "Leave out what `pointer` names, or choose a model that honours it.",
     "unsupported_modality": "Choose a model whose `input_modalities` and `output_modalities` fit (`GET /v1/models`).",
-    "context_length_exceeded": "Shorten the input or lower `max_output_tokens`, or choose a model with a longer context.",
+    "context_length_exceeded": "Shorten the input, lower `max_output_tokens`, or choose a model with a longer context.",
     "content_filtered": "Change the input; the provider will refuse it again.",
     "unauthenticated": "Send a key that is known, not revoked and not expired.",
     "permission_denied": "Use a key with the scope that `detail` names.",
@@ -185,10 +185,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "GenerationBody": {
         "model": "The id of a model, an alias that the operator defined, or `<provider>/<its id there>`.",
         "input": "A string or a list of messages; for embeddings a string or a list of strings. Never empty.",
-        "modality": "What is to come out; null is text where the model makes it, else what it makes.",
+        "modality": "What is to come out; null is text where the model makes it, else what the model makes.",
         "parameters": "How to generate, typed by the modality: those of text, or those of embeddings.",
         "tools": "Functions that the model may ask you to call.",
-        "tool_choice": "Whether it may (`auto`), must not (`none`) or must (`required`) call a tool; or the one to call.",
+        "tool_choice": "Whether it may (`auto`), must not (`none`) or must (`required`) call one; or which to call.",
         "parallel_tool_calls": "Whether it may call several at once; null leaves it to the backend.",
         "response_format": "The form of the text: free, any JSON, or JSON that obeys a schema. null is free text.",
         "routing": "Where the request may go.",
@@ -483,7 +483,7 @@ _USAGE_EXAMPLE = {
 
 def _generation(**changes: Any) -> dict[str, Any]:
     return {
-        "id": "gen_01JD3M5W8QK2V7R4T6Y9ZBCDEF",
+        "id": "gen_019aa9d3f4a07c1e5b62d8a4f03e9c71",
         "object": "generation",
         "status": "completed",
         "modality": "text",
@@ -547,7 +547,7 @@ _REGISTERED = {
     "last_used_at": None,
 }
 _KEY_EXAMPLE = {
-    "id": "key_01JD3M5W8QK2V7R4T6Y9ZBCDEF",
+    "id": "key_019aa9d3f4a07c1e5b62d8a4f03e9c71",
     "name": "notebook",
     "scopes": ["generate", "models:read"],
     "created_at": "2026-11-22T09:30:00Z",
@@ -747,7 +747,13 @@ STREAM: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("generation.completed", {"generation": _generation()}),
 )
 
+# operation that makes something → operations on what it made, by the `id` of its answer.
+LINKS: Mapping[str, tuple[str, ...]] = {
+    "POST /v1/models": ("GET /v1/models/{id}", "DELETE /v1/models/{id}"),
+    "POST /v1/keys": ("DELETE /v1/keys/{id}",),
+}
+
 PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "/v1/models/{id}": ("The model's id. It may hold slashes.", "demo"),
-    "/v1/keys/{id}": ("The key's id, not the key.", "key_01JD3M5W8QK2V7R4T6Y9ZBCDEF"),
+    "/v1/keys/{id}": ("The key's id, not the key.", "key_019aa9d3f4a07c1e5b62d8a4f03e9c71"),
 }

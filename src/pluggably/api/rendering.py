@@ -52,8 +52,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The scope that a key needs; none where anyone may call."""
+        """The scope that a key needs; none where any key will do, or none is needed."""
         return tuple(scope for choice in self.content["security"] for scope in choice.get("bearer", ()))
+
+    @property
+    def needs_key(self) -> bool:
+        return any(choice for choice in self.content["security"])
 
     @property
     def body(self) -> Schema | None:
@@ -235,7 +239,7 @@ def curl(operation: Operation, body: Any = None) -> str:
     if operation.method not in ("GET", "POST") or (operation.method == "POST" and body is None):
         parts[0] += f" -X {operation.method}"
     parts[0] += f" {EXAMPLE_ADDRESS}{path}"
-    if operation.scopes:
+    if operation.needs_key:
         parts.append(f'-H "Authorization: Bearer {EXAMPLE_KEY}"')
     if body is not None:
         parts.append("-H 'Content-Type: application/json'")

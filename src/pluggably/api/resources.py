@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
-from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,6 +14,7 @@ from pluggably.api.auth import Authenticate, demand, principal_of
 from pluggably.api.bodies import decode
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
+from pluggably.api.queries import MAX_PAGE
 from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Scope
 from pluggably.domain.catalog import MODEL_ID, Model
 from pluggably.errors import Conflict, InvalidRequest, PluggablyError, ShuttingDown
@@ -22,7 +22,6 @@ from pluggably.gateway.registry import Registry
 from pluggably.telemetry.metrics import CONTENT_TYPE, Metrics
 
 T = TypeVar("T")
-MAX_PAGE = 1000
 
 
 class Page(Struct, Generic[T]):
@@ -36,7 +35,7 @@ class NewModel(Struct, forbid_unknown_fields=True, kw_only=True):
     """A model to register. `source` is `file:/path`, in a folder that the operator allows."""
 
     id: Annotated[str, Meta(pattern=MODEL_ID, max_length=200)]
-    source: Annotated[str, Meta(min_length=1, max_length=4096)]
+    source: Annotated[str, Meta(pattern="^file:/", max_length=4096)]
     runner: str = "llama.cpp"
     context_tokens: Annotated[int, Meta(ge=1)] | None = None
     slots: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -249,14 +248,9 @@ def _passes(model: Model, query: dict[str, str]) -> bool:
 
 
 def _page(rows: list[T], key: Callable[[T], str], query: dict[str, str]) -> Page[T]:
-    """The part of the list that `limit` and `cursor` ask for; a cursor is the key of the last row before it.
-
-    Raises: InvalidRequest."""
-    limit_text, cursor = query.get("limit", str(MAX_PAGE)), query.get("cursor")
-    if not limit_text.isascii() or not limit_text.isdigit() or not 1 <= int(limit_text[:9]) <= MAX_PAGE:
-        raise InvalidRequest(f"`limit` must be a number from 1 to {MAX_PAGE}.")
+    """The part of the list that `limit` and `cursor` ask for; a cursor is the key of the last row before it."""
+    limit, cursor = int(query.get("limit", MAX_PAGE)), query.get("cursor")
     rows = sorted(rows, key=key)
     if cursor is not None:
-        rows = [row for row in rows if key(row) > unquote(cursor)]
-    limit = int(limit_text)
+        rows = [row for row in rows if key(row) > cursor]
     return Page(rows[:limit], key(rows[limit - 1]) if len(rows) > limit else None)

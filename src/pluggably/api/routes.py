@@ -4,7 +4,7 @@ open to anyone), and the source of the OpenAPI document."""
 from __future__ import annotations
 
 from pluggably.api.documents import Documents
-from pluggably.api.gate import Route
+from pluggably.api.gate import ANY_KEY, Route
 from pluggably.api.generations import GenerationBody, Generations
 from pluggably.api.resources import (
     CreatedKey,
@@ -41,14 +41,14 @@ def routes(
         Route("DELETE", "/v1/models/{id:path}", "models:write", models.delete, "Forget a registered model", tag=m, status=204, query=("force",)),
         Route("GET", "/v1/workers", "models:read", models.workers, "List the running model processes", tag=m, answer=Page[WorkerReport], query=PAGED),
 
-        Route("GET", "/v1/me", "generate", keys.me, "Tell what the presented key may do", tag=k, answer=Me),
+        Route("GET", "/v1/me", ANY_KEY, keys.me, "Tell what the presented key may do", tag=k, answer=Me),
         Route("GET", "/v1/keys", "admin", keys.list, "List keys", tag=k, answer=Page[ApiKey], query=PAGED),
         Route("POST", "/v1/keys", "admin", keys.create, "Create a key", tag=k, body=NewKey, answer=CreatedKey, status=201),
         Route("DELETE", "/v1/keys/{id}", "admin", keys.revoke, "Revoke a key", tag=k, status=204),
 
         Route("GET", "/healthz", None, operations.healthz, "Tell whether the process lives", tag=o, answer=Health),
         Route("GET", "/readyz", None, operations.readyz, "Tell whether the gateway can serve", tag=o, answer=Health),
-        Route("GET", "/metrics", None, operations.metrics, "Metrics for Prometheus (needs the scope `metrics`, unless the operator opened them)", tag=o),
+        Route("GET", "/metrics", None, operations.metrics, "Metrics for Prometheus", tag=o),
         Route("GET", "/openapi.json", None, documents.openapi, "This API as an OpenAPI document", tag=d),
         Route("GET", "/docs", None, documents.page, "This API as a page to read", tag=d),
     ]

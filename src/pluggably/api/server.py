@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, ClassVar, cast
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from pluggably.api.http import ClientConnection, problem_answer
 from pluggably.domain.ids import new_id
@@ -21,47 +22,81 @@ from pluggably.errors import HeadersTooLarge, InvalidRequest, PluggablyError, Re
 
 # Seconds that a connection may take to send a whole request head. A slower one is cut.
 HEAD_TIMEOUT_S = 20.0
+# Seconds that a client may take nothing of what is written for it. Longer, and it would hold its generation for good.
+WRITE_TIMEOUT_S = 60.0
+# Requests that may wait behind the one that is answered before no more is read.
+MAX_PIPELINED = 16
 # How long uvicorn waits for its tasks once every generation has ended or has been ended.
 LAST_WORDS_S = 3
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Bounds the head of a request in bytes and seconds, and tells a request when its client has left."""
+    """Bounds a request's head in bytes and seconds, its body in seconds, and how long a client may take nothing of its
+    answer; and tells a request when its client has left."""
 
     max_header_bytes: ClassVar[int] = 64 * 1024
     head_timeout_s: ClassVar[float] = HEAD_TIMEOUT_S
+    body_timeout_s: ClassVar[float] = 30.0
+    write_timeout_s: ClassVar[float] = WRITE_TIMEOUT_S
 
     _head_bytes = 0
     _unfinished_bytes = 0
+    _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
+    _body_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _body_is_whole = True
     _refused = False
+    # The request that is being answered; those behind it wait in uvicorn's pipeline.
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._client = ClientConnection()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._body_came()
+        self.resume_writing()
+        if self._answering is not None:  # uvicorn tells only the last request that came
+            self._answering.disconnected = True
         super().connection_lost(exc)
-        for scope in [self.scope, *(cycle.scope for cycle, _ in self.pipeline)]:
-            if scope is not None:
-                cast(dict[str, Any], scope)["client_connection"].lost()
+        self._client.lost()
+
+    def eof_received(self) -> None:
+        # Half a connection is none here. It may take long to be lost, where the client does not read what we wrote.
+        self._client.lost()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        super().data_received(data)
-        # One endless header calls back only at its end, so what came of an unfinished head is counted as well.
-        if self._head_timer is not None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(InvalidRequest("This is not a valid HTTP request."))
+        if self._refused or self.transport.is_closing():
+            return
+        if self._in_head:
+            # One endless header calls back only at its end, so what came of an unfinished head is counted as well.
             self._unfinished_bytes += len(data)
             self._bound(self._unfinished_bytes)
+        elif not self._body_is_whole:
+            if self._body_timer is None:
+                self._body_timer = self.loop.call_later(self.body_timeout_s, self._body_late)
+        elif self._head_timer is None and self.timeout_keep_alive_task is None and self._is_idle():
+            self._await_head()  # line ends between two requests
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        cast(dict[str, Any], self.scope)["client_connection"] = ClientConnection()
+        cast(dict[str, Any], self.scope)["client_connection"] = self._client
+        self._in_head = True
         self._head_bytes = self._unfinished_bytes = 0
-        if self._head_timer is None:
-            self._await_head()
+        self._head_came()
+        self._await_head()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -72,20 +107,54 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._head_came()
-        if not self._refused:
+        self._body_is_whole = False
+        if not self._refused and not self.parser.should_upgrade():
             super().on_headers_complete()
+            if len(self.pipeline) <= MAX_PIPELINED:
+                # uvicorn stops reading behind a request that waits, and so would not see its client leave.
+                self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._refused:
+        if not self._refused and not self.parser.should_upgrade():
+            self._body_is_whole = True
+            self._body_came()
             super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(InvalidRequest("This is not a valid HTTP request."))
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _is_idle(self) -> bool:
+        return self._answering is None or self._answering.response_complete
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Reads a request that offers an upgrade again, without the offer: the parser drops such a request's body.
+        (Java's client and `curl --http2` offer one with each first request.)"""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(InvalidRequest("This is no proxy."))
+            return
+        kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, self.parser.get_http_version().encode(), b"".join(kept))
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -103,20 +172,44 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _head_late(self) -> None:
-        self._head_timer = None
-        if self._unfinished_bytes == 0:  # nothing was ever sent: nothing to answer
+    def _body_came(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _body_late(self) -> None:
+        """Wakes the handler that waits for more of the body; it tells the client."""
+        self._body_timer = None
+        if self._is_idle():  # nobody wanted this body, and its answer is out
             self.transport.close()
         else:
+            self._client.is_late = True
+            self.cycle.message_event.set()
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self._in_head:
             self._refuse(RequestTimeout(f"The request's head did not arrive within {self.head_timeout_s:g} s."))
+        else:  # nothing was sent that could be answered
+            self.transport.close()
 
     def _refuse(self, error: PluggablyError) -> None:
-        """Answers and closes, without the application."""
+        """Answers and closes, without the application. Where an answer is on its way, nothing may come between its
+        pieces: then the connection is closed behind it."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         self._head_came()
-        answer = problem_answer(error, new_id("req_"))
+        self._body_came()
+        if not self._is_idle():
+            its_own_body = self.cycle is self._answering and not self._body_is_whole and not self._in_head
+            if not its_own_body or self.cycle.response_started:
+                self.cycle.keep_alive = False
+                return
+            self._answering.disconnected = True  # type: ignore[union-attr]
+        request_id = new_id("req_")
+        answer = problem_answer(error, request_id)
+        answer.raw_headers.append((b"x-request-id", request_id.encode()))
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         phrase = error.title.encode()
         self.transport.write(
@@ -133,19 +226,25 @@ class Server(uvicorn.Server):
         app: Callable[..., Awaitable[None]],
         *,
         max_header_bytes: int,
+        body_timeout_s: float,
         started: Callable[[], None],
         drain: Callable[[Callable[[], bool]], Awaitable[None]],
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=type("Protocol", (LimitedProtocol,), {"max_header_bytes": max_header_bytes}),
+                http=type(
+                    "Protocol",
+                    (LimitedProtocol,),
+                    {"max_header_bytes": max_header_bytes, "body_timeout_s": body_timeout_s},
+                ),
                 loop="none",
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 date_header=True,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=LAST_WORDS_S,

@@ -48,8 +48,7 @@ def _frame(name: str, data: Any) -> bytes:
 
 # event class → the bytes before its JSON; what is not here is not for clients
 _HEADS: dict[type, bytes] = {
-    kind: b"event: %s\ndata: " % str(kind.__struct_config__.tag).encode()
-    for kind in VisibleEvent.__args__
+    kind: b"event: %s\ndata: " % str(kind.__struct_config__.tag).encode() for kind in VisibleEvent.__args__
 }
 
 

@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from pluggably.errors import StartupError
 
-MAX_FILE_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 256 * 1024
+# Far deeper than a config is, and far from where PyYAML's recursion would end the process.
+MAX_YAML_DEPTH = 64
 
 Node: TypeAlias = yaml.Node
 
@@ -47,8 +49,8 @@ def compose(content: bytes, file: str) -> Node | None:
         raise ConfigError(file, [Issue(1, 1, f"The file is larger than {MAX_FILE_BYTES} bytes.")])
     text = _decode(content, file)
     try:
-        # SafeLoader.__init__ reads the text already, and refuses characters that no YAML file may hold.
-        loader = yaml.SafeLoader(text)
+        # The loader's constructor reads the text already, and refuses characters that no YAML file may hold.
+        loader = _Loader(text)
     except yaml.reader.ReaderError as error:
         line, column = _position(text, error.position)
         raise ConfigError(
@@ -59,11 +61,24 @@ def compose(content: bytes, file: str) -> Node | None:
         node: Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(file, [_syntax_issue(error, text)]) from None
-    except RecursionError:
-        raise ConfigError(file, [Issue(1, 1, "The file nests too deep.")]) from None
     finally:
         loader.dispose()
     return node
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes only as deep as a config may be."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        self._depth += 1
+        if self._depth > MAX_YAML_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"it nests deeper than {MAX_YAML_DEPTH} levels", mark)
+        node: Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def position(node: Node) -> tuple[int, int]:

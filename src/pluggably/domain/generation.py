@@ -184,13 +184,16 @@ class ReasoningParameters(Struct, frozen=True, forbid_unknown_fields=True):
     effort: Effort
 
 
+StopSequence: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+
 class TextParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    stop: str | list[str] | None = None
+    stop: StopSequence | list[StopSequence] | None = None
     seed: int | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None

@@ -1,19 +1,15 @@
-"""Ids: a prefix, then 26 characters that sort by time (ULID, https://github.com/ulid/spec)."""
+"""Ids: a prefix, then 32 hexadecimal digits that sort by time."""
 
 from __future__ import annotations
 
-import os
+import random
 import time
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+# Ids are names, not secrets: seeded from the system once, not asked of it each time.
+_random = random.Random()  # noqa: S311
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as `gen_01J…`: 48 bits of milliseconds, then 80 random bits."""
-    number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10))
-    pairs = []
-    for _ in range(13):
-        number, low = number >> 10, number & 1023
-        pairs.append(_PAIRS[low])
-    return prefix + "".join(reversed(pairs))
+    """A new id such as `gen_019a…`: 48 bits of milliseconds, then 80 random bits. Hexadecimal, because Python writes
+    it in a tenth of the time of base 32, and a request makes two."""
+    return f"{prefix}{int(time.time() * 1000):012x}{_random.getrandbits(80):020x}"

@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from pluggably.domain.access import Principal
 from pluggably.domain.catalog import Target
 from pluggably.domain.generation import (
     Event,
@@ -50,15 +49,15 @@ class Run:
         self,
         dispatch: Dispatch,
         request: GenerationRequest,
-        principal: Principal,
         target: Target,
         request_id: str,
     ) -> None:
         self.id = new_id("gen_")
         self.request = request
         self.target = target
+        # What the log tells of the run once it has ended.
+        self.facts: dict[str, Any] = {}
         self._dispatch = dispatch
-        self._principal = principal
         self._request_id = request_id
         self._fold = Fold()
         self._status: Status = "running"
@@ -145,7 +144,7 @@ class Run:
             usage.duration_s = round(clock() - began, 6)
             self._dispatch.running.discard(self)
             await self._dispatch.ledger.settle(usage, self.target)
-            self._dispatch.ledger.record(self.generation(), self._principal, self.target, self._request_id)
+            self.facts.update(self._dispatch.ledger.record(self.generation(), self.target))
 
     def _start(self) -> Started:
         return Started(ServedBy(self.target.backend, self.target.model, self.target.location))
@@ -179,15 +178,13 @@ class Dispatch:
         self.running: set[Run] = set()
         self._closing: ShuttingDown | None = None
 
-    def start(
-        self, request: GenerationRequest, principal: Principal, request_id: str, target: Target | None = None
-    ) -> Run:
+    def start(self, request: GenerationRequest, request_id: str, target: Target | None = None) -> Run:
         """Raises: ModelNotFound, ShuttingDown, Overloaded."""
         if self._closing is not None:
             raise self._closing
         if len(self.running) >= self._most_running:
             raise Overloaded(f"{self._most_running} generations are running, which is the limit.", retry_after_s=1)
-        return Run(self, request, principal, target or self._catalog.resolve(request.model), request_id)
+        return Run(self, request, target or self._catalog.resolve(request.model), request_id)
 
     def plan(self, run: Run) -> tuple[Backend, Patience]:
         """The backend of a run, and how long to wait for it: the client's limits, within the operator's."""

@@ -1,4 +1,4 @@
-"""Counts what generations used: their cost, the metrics, and one line in the log for each (the usage log).
+"""Counts what generations used: their cost, the metrics, and what the log tells of each (the usage log).
 
 Nothing here waits on the request path but the first look at a model's price.
 """
@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-import structlog
-
-from pluggably.domain.access import Principal
 from pluggably.domain.catalog import Target
 from pluggably.domain.generation import Generation, Usage
 from pluggably.gateway.prices import Prices, decimal_text
 from pluggably.telemetry.metrics import Metrics
-
-log = structlog.get_logger()
 
 
 class Ledger:
@@ -26,6 +22,7 @@ class Ledger:
         self._metrics = metrics
         self._prices = prices
         self._price_lists = price_lists
+        self._children: dict[tuple[Any, ...], Any] = {}
 
     async def settle(self, usage: Usage, target: Target) -> None:
         """Fills in the cost. What runs on the operator's own hardware costs nothing; where a price or a count is not
@@ -40,14 +37,14 @@ class Ledger:
         if cost is not None:
             usage.cost_usd = decimal_text(cost)
 
-    def record(self, generation: Generation, principal: Principal, target: Target, request_id: str) -> None:
-        """Counts an ended generation. Called once for each, however it ended."""
-        metrics, usage, backend = self._metrics, generation.usage, target.backend
-        metrics.generations.labels(backend, generation.modality, generation.status).inc()
+    def record(self, generation: Generation, target: Target) -> dict[str, Any]:
+        """Counts an ended generation, and returns what the log tells of it. Called once for each, however it ended."""
+        usage, backend, bound = generation.usage, target.backend, self._bound
+        bound(self._metrics.generations, backend, generation.modality, generation.status).inc()
         if usage.duration_s is not None:
-            metrics.generation_duration.labels(backend, generation.modality).observe(usage.duration_s)
+            bound(self._metrics.generation_duration, backend, generation.modality).observe(usage.duration_s)
         if usage.time_to_first_event_s is not None:
-            metrics.first_event.labels(backend).observe(usage.time_to_first_event_s)
+            bound(self._metrics.first_event, backend).observe(usage.time_to_first_event_s)
         for direction, count in (
             ("input", usage.input_tokens),
             ("cached_input", usage.cached_input_tokens),
@@ -55,26 +52,30 @@ class Ledger:
             ("reasoning", usage.reasoning_tokens),
         ):
             if count:
-                metrics.tokens.labels(backend, direction).inc(count)
+                bound(self._metrics.tokens, backend, direction).inc(count)
         if usage.cost_usd is not None and usage.cost_usd != "0":
-            metrics.cost.labels(backend).inc(float(Decimal(usage.cost_usd)))
-        log.info(
-            "generation",
-            request_id=request_id,
-            generation_id=generation.id,
-            key_id=principal.id,
-            model=generation.model,
-            backend=backend,
-            backend_model=target.model,
-            modality=generation.modality,
-            status=generation.status,
-            code=generation.error.code if generation.error else None,
-            finish_reason=generation.finish_reason,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cost_usd=usage.cost_usd,
-            duration_s=usage.duration_s,
-            time_to_first_event_s=usage.time_to_first_event_s,
-            queued_s=usage.queued_s,
-            metadata=generation.metadata or None,
-        )
+            bound(self._metrics.cost, backend).inc(float(Decimal(usage.cost_usd)))
+        return {
+            "generation_id": generation.id,
+            "model": generation.model,
+            "backend": backend,
+            "backend_model": target.model,
+            "modality": generation.modality,
+            "generation_status": generation.status,
+            "code": generation.error.code if generation.error else None,
+            "finish_reason": generation.finish_reason,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cost_usd": usage.cost_usd,
+            "time_to_first_event_s": usage.time_to_first_event_s,
+            "queued_s": usage.queued_s or None,
+            "metadata": generation.metadata or None,
+        }
+
+    def _bound(self, metric: Any, *labels: str) -> Any:
+        """A metric with its labels, looked up once: the library's own look-up costs more than the count."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child

@@ -8,7 +8,8 @@ the event itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -81,30 +82,26 @@ class Answer:
         """From now on the wait is between events, no longer for the first one."""
         self._seen_event = True
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, one item a read.
+    async def next_chunk(self) -> bytes:
+        """What has come of the body since the last read, at least a byte; nothing at its end.
 
         Raises: BackendTimeout, BackendInvalidResponse (the connection broke before the body's end)."""
-        content = self._response.content
-        while True:
-            self._reading_since = self._loop.time()
-            try:
-                chunk = await content.readany()
-            except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
-                raise self._broken(error) from error
-            finally:
-                self._reading_since = None
-            if self._expired:
-                raise BackendTimeout(self._expired)
-            if not chunk:
-                return
-            yield chunk
+        self._reading_since = self._loop.time()
+        try:
+            chunk: bytes = await self._response.content.readany()
+        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
+            raise self._broken(error) from error
+        finally:
+            self._reading_since = None
+        if self._expired:
+            raise BackendTimeout(self._expired)
+        return chunk
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises: BackendInvalidResponse also where it is longer than `limit_bytes`."""
         pieces = []
         size = 0
-        async for chunk in self.chunks():
+        while chunk := await self.next_chunk():
             size += len(chunk)
             if size > limit_bytes:
                 raise BackendInvalidResponse(f"The backend's answer is longer than {limit_bytes} bytes.")
@@ -117,7 +114,7 @@ class Answer:
         self._timer.cancel()
         self._timer = self._loop.call_later(DRAIN_S, self._check)
         with suppress(BackendTimeout, BackendInvalidResponse):
-            async for _ in self.chunks():
+            while await self.next_chunk():
                 pass
 
     def close(self) -> None:
@@ -127,8 +124,7 @@ class Answer:
     def _broken(self, error: BaseException) -> BackendTimeout | BackendInvalidResponse:
         if self._expired:
             return BackendTimeout(self._expired)
-        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
-        return BackendInvalidResponse(f"The backend's answer broke off before its end{reason}.")
+        return BackendInvalidResponse(f"The backend's answer broke off before its end{_reason(error)}.")
 
     def _check(self) -> None:
         """Runs when some wait may be over; else comes back when the nearest one can be."""
@@ -155,12 +151,15 @@ class Answer:
 
 
 class HttpClient:
-    """One backend's connections."""
+    """One backend's connections. Without `reuses` every call has a connection of its own: right for local servers, of
+    which some close a connection without a word, and to which a new one costs little."""
 
-    def __init__(self, *, idle_connection_s: float = IDLE_CONNECTION_S) -> None:
+    def __init__(self, *, reuses: bool = True) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=idle_connection_s, ttl_dns_cache=30, enable_cleanup_closed=False
+                limit=0,
+                ttl_dns_cache=30,
+                **({"keepalive_timeout": IDLE_CONNECTION_S} if reuses else {"force_close": True}),
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -180,23 +179,39 @@ class HttpClient:
                 self._urls.clear()
             parsed = self._urls[url] = URL(url)
         started = asyncio.get_running_loop().time()
+        limit_s = min(patience.first_event_s, patience.total_s)
         try:
-            async with asyncio.timeout(min(patience.first_event_s, patience.total_s)):
-                response = await self._session.request(
-                    method, parsed, data=body or None, headers=headers, allow_redirects=False
-                )
+            async with asyncio.timeout(limit_s):
+                response = await self._exchange(method, parsed, headers, body)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
-                raise BackendUnreachable(f"No connection within {CONNECT_TIMEOUT_S:g} s.") from error
-            raise BackendTimeout(f"The backend did not answer within {patience.first_event_s:g} s.") from error
+                raise BackendUnreachable(f"No connection to the backend within {CONNECT_TIMEOUT_S:g} s.") from error
+            raise BackendTimeout(f"The backend did not answer within {limit_s:g} s.") from error
         except aiohttp.InvalidURL as error:
             raise BackendUnreachable("The backend's URL is not valid; see `base_url` in the config.") from error
         except aiohttp.ClientConnectorError as error:
-            raise BackendUnreachable(f"No connection to {parsed.host}:{parsed.port}: {error.strerror}") from error
+            raise BackendUnreachable(f"No connection to the backend{_reason(error)}.") from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
-            raise BackendUnreachable(f"The connection broke before an answer came{reason}.") from error
+            raise BackendUnreachable(f"The connection broke before an answer came{_reason(error)}.") from error
         return Answer(response, patience, started)
+
+    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> ClientResponse:
+        """Some servers close a connection that they promised to keep. A request that could not be written into such
+        a one has not left, and goes again, once; one that was written and not answered may have been done."""
+        try:
+            return await self._session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
+        except aiohttp.ClientOSError as error:
+            # The library's own words are the one thing that tells this case (aiohttp 3.14, client_reqrep.py).
+            if "Can not write request body" not in str(error):
+                raise
+        return await self._session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def _reason(error: BaseException) -> str:
+    """The system's word for what went wrong. The library's own words name addresses, and the client's detail is no
+    place for those."""
+    number = error.errno if isinstance(error, OSError) else None
+    return f" ({os.strerror(number)})" if number is not None and number > 0 else ""

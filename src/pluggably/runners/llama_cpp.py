@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -55,6 +55,15 @@ _ENCODERS = frozenset(
     }
 )
 _REASONING_MARKS = ("<think", "enable_thinking", "reasoning_content", "[THINK]")
+
+# How llama.cpp's server differs from the common form of OpenAI's wire. No input but text: without a projector file
+# ("mmproj"), which this runner does not load, it takes no other. Source: llama.cpp's tools/server/README.md, 2026-11.
+CODEC_OPTIONS: dict[str, Any] = {
+    "lacks": [],
+    "reasoning_back": "reasoning_content",
+    "embedding_encoding": "base64",
+    "inputs": [],
+}
 
 INSTALL_HINT = (
     "llama.cpp is not installed. Run `pip install xllamacpp` in the gateway's Python environment, "
@@ -156,6 +165,7 @@ def _launch_wheel(
         guarded=False,
         address="announced",
         model=model.id,
+        codec_options=CODEC_OPTIONS,
         headers=_headers(placement),
         always_streams=True,
     )
@@ -198,16 +208,14 @@ def _launch_program(
         env=env,
         address="chosen",
         model=model.id,
+        codec_options=CODEC_OPTIONS,
         headers=_headers(placement),
         always_streams=True,
     )
 
 
 def _headers(placement: Placement) -> dict[str, str]:
-    """llama.cpp's server closes the connection after every streamed answer without saying so, and even promises to
-    keep it; the next request would be written into a connection that is just closing. So we ask for the close, which
-    our client then expects. Source: seen with xllamacpp 2026.10.11549."""
-    return {"Authorization": f"Bearer {placement.secret}", "Connection": "close"}
+    return {"Authorization": f"Bearer {placement.secret}"}
 
 
 def _no_weights(model: LocalModel) -> ModelUnavailable:

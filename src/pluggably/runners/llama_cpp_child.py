@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ OOM_SCORE_ADJ = 800
 LOG_VERBOSITY = 3
 EXIT_LOAD_FAILED = 3
 EXIT_ORPHANED = 4
-EXIT_WITHIN_S = 3
+LAST_LINES_S = 0.5
 
 _alive: list[Any] = []
 
@@ -37,10 +38,9 @@ def main() -> NoReturn:
         url = serve(settings)
     except Exception as error:  # noqa: BLE001  whatever it is, the gateway reads it from this line
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)  # noqa: T201
-        # llama.cpp logs from a thread of its own, which only a regular exit lets finish; the cause is among its last
-        # lines. Should that exit hang, the kernel ends it.
-        signal.alarm(EXIT_WITHIN_S)
-        sys.exit(EXIT_LOAD_FAILED)
+        # llama.cpp logs from a thread of its own, which no exit waits for; the cause is among its last lines.
+        time.sleep(LAST_LINES_S)
+        os._exit(EXIT_LOAD_FAILED)
     print(json.dumps({"ready": url}), flush=True)  # noqa: T201
     threading.Event().wait()
     os._exit(0)

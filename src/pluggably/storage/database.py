@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
-from pluggably.errors import GatewayError, InsufficientStorage, StartupError
+from pluggably.errors import GatewayError, InsufficientStorage, Overloaded, StartupError
 from pluggably.storage.datadir import DataDirectory
 
 # Every revision that this code knows, the oldest first; the last is the one that the tables below have.
@@ -72,11 +72,13 @@ models = sa.Table(
 class Database:
     """The open database of one process. Close it at the end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
         self._engine = create_async_engine(
             f"sqlite+aiosqlite:///{path}",
-            connect_args={"timeout": BUSY_TIMEOUT_S},
+            connect_args={"timeout": busy_timeout_s},
+            # A statement's parameters hold keys' digests and names, and would stand in an error's text.
+            hide_parameters=True,
             pool_size=2,
             max_overflow=2,
         )
@@ -91,16 +93,16 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end of the block. Raises: InsufficientStorage."""
+        """One transaction, committed at the end of the block.
+
+        Raises: InsufficientStorage; Overloaded where another writer takes too long; GatewayError."""
         try:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
                 async with connection.begin():
                     yield connection
         except sa.exc.OperationalError as error:
-            if "is full" in str(error.orig):
-                raise InsufficientStorage("The disk is full: the database cannot be written.") from error
-            raise
+            raise _in_our_words(str(error.orig)) or error from error
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncConnection]:
@@ -130,8 +132,8 @@ async def data_version(connection: AsyncConnection) -> int:
     return int(row[0])
 
 
-def open_database(directory: DataDirectory) -> Database:
-    """Opens the database, made or migrated first where needed.
+def open_database(directory: DataDirectory, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+    """Opens the database, made or migrated first where needed. A writer waits `busy_timeout_s` for another one.
 
     Raises: StartupError."""
     try:
@@ -145,7 +147,7 @@ def open_database(directory: DataDirectory) -> Database:
             f"{directory.database} is no database, or is damaged. Restore it from a backup, or move it away to start "
             "anew without the old keys and registered models."
         ) from None
-    return Database(directory.database)
+    return Database(directory.database, busy_timeout_s)
 
 
 # ── the schema's version ─────────────────────────────────────────────────────────────────────────────────
@@ -234,6 +236,17 @@ def back_up(path: Path, revision: str) -> Path:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _in_our_words(words: str) -> GatewayError | None:
+    """What SQLite says of a write, as clients may see it."""
+    if "is full" in words:
+        return InsufficientStorage("The disk is full: the database cannot be written.")
+    if "is locked" in words:
+        return Overloaded("The database is busy with another writer.", retry_after_s=1)
+    if "readonly" in words:
+        return GatewayError("The database is read-only for the gateway's process.")
+    return None
 
 
 def _complaint(path: Path, error: sqlite3.OperationalError) -> str:

@@ -225,14 +225,17 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _refused(path: Path) -> str:
-    place = path
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        owner = f"it belongs to the user id {place.stat().st_uid}, and this process runs as {os.geteuid()}"
-    except OSError:
-        owner = f"this process runs as the user id {os.geteuid()}"
+    place, owner = _nearest(path)
     return (
-        f"{place} cannot be written: it is read-only, or {owner}. Make it writable for this process, or choose "
-        "another data directory with --data-dir or PLUGGABLY_DATA_DIR."
+        f"{place} cannot be written: it is read-only, or it belongs to the user id {owner}, and this process runs as "
+        f"{os.geteuid()}. Make it writable for this process, or choose another data directory with --data-dir or "
+        "PLUGGABLY_DATA_DIR."
     )
+
+
+def _nearest(path: Path) -> tuple[Path, int]:
+    """The path itself, or else the folder above it that can be seen, and its owner."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            return place, place.stat().st_uid
+    return path, os.geteuid()

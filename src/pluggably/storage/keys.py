@@ -194,14 +194,17 @@ class KeyRing:
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Loads every key, and from now on follows what other processes change."""
+        """Loads every key, and from now on follows what other processes change. Raises: StartupError."""
         watching = asyncio.Event()
         self._polling = asyncio.create_task(self._poll(watching))
         started = asyncio.create_task(watching.wait())
         await asyncio.wait([self._polling, started], return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if self._polling.done():
-            await self._polling
+            try:
+                await self._polling
+            except sa.exc.DBAPIError as error:
+                raise StartupError(f"The keys cannot be read from the database: {error.orig}.") from error
 
     def authenticate(self, token: str) -> Principal | None:
         """The holder of a key, or None: unknown, revoked, expired. No I/O."""

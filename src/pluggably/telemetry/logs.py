@@ -1,21 +1,32 @@
 """Logs: one line an event, JSON for machines or text for a terminal, to standard error.
 
-No prompt, answer or secret is ever a field. The fields that lines share are named in `FIELDS`, and by nothing else.
+No prompt, answer or secret is ever a field. The fields that lines share are named in `FIELDS`. What surprises: lines
+below `warning` wait up to `FLUSH_AFTER_S` for company, since a system call a line costs more than the line; and of an
+exception only its type and its way through the code are told, because its text may quote a request. At the level
+`debug` the text is told too.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
-from typing import Any, Literal, TextIO
+import threading
+from collections.abc import MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, TextIO, TypeAlias
 
+import msgspec
 import structlog
 
 # field → meaning; the reference page of the logs is made from it.
 FIELDS = {
     "timestamp": "when, UTC (RFC 3339)",
     "level": "debug, info, warning, error",
-    "event": "what happened: request, generation, worker_started, …",
+    "event": "what happened: request, generation, model loaded, …",
     "request_id": "the request's id, as in the answer's X-Request-Id",
     "generation_id": "the generation's id",
     "key_id": "the id of the caller's key, never the key",
@@ -27,33 +38,118 @@ FIELDS = {
     "duration_s": "seconds",
 }
 
-Format = Literal["auto", "json", "text"]
+FLUSH_AFTER_S = 0.05
+
+Format: TypeAlias = Literal["auto", "json", "text"]
+Fields: TypeAlias = MutableMapping[str, Any]
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def configure(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
     """Sets up logging for the process: structlog's own loggers, and the standard library's warnings through them."""
     out = stream or sys.stderr
     as_json = form == "json" or (form == "auto" and not out.isatty())
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=out.isatty())
-    )
     number = getattr(logging, level.upper())
+    arrange = _Arrangement(with_text=number <= logging.DEBUG)
+    text: Any = structlog.dev.ConsoleRenderer(colors=out.isatty())
+    lines = _Lines(out)
+    atexit.register(lines.flush)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[arrange, _as_json if as_json else text],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
-    bridge = _Bridge()
     root = logging.getLogger()
-    root.handlers[:] = [bridge]
+    root.handlers[:] = [_Bridge()]
     root.setLevel(max(number, logging.WARNING))
+
+
+class _Arrangement:
+    """Puts the fields in order, leaves out those without a value, and tells of an exception what may be told."""
+
+    def __init__(self, with_text: bool) -> None:
+        self._with_text = with_text
+
+    def __call__(self, _logger: Any, method: str, fields: Fields) -> Fields:
+        exception = fields.pop("exc_info", None)
+        level = "error" if method == "exception" else method
+        arranged = {"timestamp": datetime.now(UTC), "level": level, "event": fields.pop("event")}
+        arranged.update((name, value) for name, value in fields.items() if value is not None)
+        if exception:
+            error = exception if isinstance(exception, BaseException) else sys.exc_info()[1]
+            if error is not None:
+                arranged["exception"] = self._told(error)
+        return arranged
+
+    def _told(self, error: BaseException) -> list[str]:
+        """The exception and its causes, each with the calls that led to it, the innermost last."""
+        told: list[str] = []
+        seen: BaseException | None = error
+        while seen is not None and len(told) < 200:
+            text = f": {seen}" if self._with_text else ""
+            told += [f"{type(seen).__name__}{text}", *_calls(seen.__traceback__)]
+            seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        return told
+
+
+def _calls(trace: TracebackType | None) -> list[str]:
+    calls = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        calls.append(f"  {code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return calls
+
+
+def _as_json(_logger: Any, _method: str, fields: Fields) -> str:
+    return _encode(fields).decode()
+
+
+class _Lines:
+    """Where lines go. Severe ones are written at once, with all that waits; others soon."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._at_once = out.isatty()
+        self._waiting: list[str] = []
+        self._lock = threading.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def info(self, line: str) -> None:
+        self._waiting.append(line)
+        if self._timer is None:
+            self._flush_soon()
+
+    debug = info
+
+    def warning(self, line: str) -> None:
+        self._waiting.append(line)
+        self.flush()
+
+    error = critical = exception = warning
+
+    def flush(self) -> None:
+        with self._lock:
+            self._timer = None
+            lines, self._waiting = self._waiting, []
+            # A log that cannot be written (a closed pipe, a full disk) must not stop the gateway.
+            if lines:
+                with suppress(OSError, ValueError):
+                    self._out.write("\n".join(lines) + "\n")
+                    self._out.flush()
+
+    def _flush_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # in a worker thread, or before there is a loop
+            self.flush()
+            return
+        if self._at_once:
+            self.flush()
+        else:
+            self._timer = loop.call_later(FLUSH_AFTER_S, self.flush)
 
 
 class _Bridge(logging.Handler):
@@ -66,5 +162,5 @@ class _Bridge(logging.Handler):
             "library",
             library=record.name,
             detail=record.getMessage(),
-            exc_info=record.exc_info,
+            exc_info=record.exc_info[1] if record.exc_info else None,
         )

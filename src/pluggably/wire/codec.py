@@ -39,6 +39,7 @@ from pluggably.errors import (
     BackendError,
     BackendQuotaExhausted,
     BackendRateLimited,
+    BackendRejected,
     BackendTimeout,
     PluggablyError,
     UnsupportedParameter,
@@ -139,7 +140,8 @@ class OutputItems:
         self._prose_index = 0
         self._pieces: list[str] = []
         self._logprobs: list[TokenLogprob] = []
-        self._attached: dict[str, Any] = {}
+        # Fields that the open text, reasoning or refusal has beside its text: annotations, a provider's state.
+        self.attached: dict[str, Any] = {}
         self._calls: dict[Any, tuple[int, ToolCall, list[str]]] = {}
 
     @property
@@ -172,10 +174,6 @@ class OutputItems:
 
     def refusal(self, piece: str) -> list[Event]:
         return self._more(Refusal, "refusal", piece)
-
-    def attach(self, **fields: Any) -> None:
-        """Fields that the open text, reasoning or refusal has beside its text: annotations, a provider's state."""
-        self._attached.update(fields)
 
     def tool_call(self, key: Any, arguments: str, *, id: str = "", name: str = "") -> list[Event]:  # noqa: A002
         """More of the tool call that the wire knows as `key`; its first piece brings `id` and `name`."""
@@ -226,10 +224,10 @@ class OutputItems:
     def _close_prose(self) -> list[Event]:
         if self._prose is None:
             return []
-        whole: Item = msgspec.structs.replace(self._prose, text="".join(self._pieces), **self._attached)
+        whole: Item = msgspec.structs.replace(self._prose, text="".join(self._pieces), **self.attached)
         if isinstance(whole, Text) and self._logprobs:
             whole.logprobs = self._logprobs
-        self._prose, self._pieces, self._logprobs, self._attached = None, [], [], {}
+        self._prose, self._pieces, self._logprobs, self.attached = None, [], [], {}
         return [ItemCompleted(self._prose_index, whole)]
 
 
@@ -269,5 +267,5 @@ def fault_by_status(
         429: BackendRateLimited,
         504: BackendTimeout,
     }
-    kind = kinds.get(reply.status, BackendError)
+    kind = kinds.get(reply.status, BackendRejected if 300 <= reply.status < 500 else BackendError)
     return kind(detail, retry_after_s=retry_after_s, backend_status=reply.status, backend_code=code)

@@ -83,7 +83,8 @@ async def attempt(
         try:
             if answer.status >= 300:
                 raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))
-            if call.framing is None:
+            # What was asked as a stream may come whole, most often with the reason in it.
+            if call.framing is None or (call.framing == "sse" and answer.content_type == "application/json"):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
                 step = _understood(partial(codec.receive, reply))
             else:
@@ -103,7 +104,7 @@ async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGene
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
     framer = SseFramer() if framing == "sse" else NdjsonFramer()
-    async for chunk in answer.chunks():
+    while chunk := await answer.next_chunk():
         events, error = _events(codec, framer.feed(chunk))
         if events:
             answer.saw_event()

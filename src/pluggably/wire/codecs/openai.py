@@ -67,9 +67,7 @@ class OpenAICodec:
         self._items = OutputItems()
         self._calls: dict[int | None, _OpenCall] = {}
         self._call_count = 0
-        self._details: list[JsonObject] = []
         self._late_details: list[JsonObject] = []
-        self._annotations: list[JsonObject] = []
         self._extras: JsonObject = {}
         self._finish_reason: str | None = None
         self._usage: UsageReported | None = None
@@ -236,8 +234,7 @@ class OpenAICodec:
             events += items.text(content or "", scores_of(scores))
         if delta.annotations:
             events += items.text("")
-            self._annotations += delta.annotations
-            items.attach(annotations=self._annotations)
+            items.attached.setdefault("annotations", []).extend(delta.annotations)
         if delta.refusal:
             events += items.refusal(delta.refusal)
         for piece in delta.tool_calls or ():
@@ -271,17 +268,15 @@ class OpenAICodec:
     def _take_details(self, details: list[JsonObject], thought: str | None) -> list[Event]:
         """OpenRouter's reasoning blocks, which are to be handed back as they came, beside their text."""
         text = thought or "".join(str(block.get("text") or block.get("summary") or "") for block in details)
-        is_open = self._items.is_open(Reasoning)
-        if not text and not is_open and not self._items.is_empty:
+        items = self._items
+        if not text and not items.is_open(Reasoning) and not items.is_empty:
             # They belong to what is being said, such as the signature of a tool call; an item of reasoning in the
             # midst of it would split it.
             _merge_blocks(self._late_details, details)
             return []
-        if not is_open:
-            self._details = []
-        events = self._items.reasoning(text)
-        _merge_blocks(self._details, details)
-        self._items.attach(provider_state=ProviderState(self._asked.backend, self._details))
+        events = items.reasoning(text)
+        state = items.attached.setdefault("provider_state", ProviderState(self._asked.backend, []))
+        _merge_blocks(state.data, details)
         return events
 
     def _count(self, counts: TokenCounts | None) -> list[Event]:

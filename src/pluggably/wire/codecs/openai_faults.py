@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from pluggably.errors import (
     BackendAuthenticationFailed,
+    BackendError,
     BackendInvalidResponse,
     BackendQuotaExhausted,
     BackendRateLimited,
@@ -143,7 +144,10 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     if not complaint.message and not complaint.words:
         return BackendInvalidResponse(f"{asked.backend} sent an error that says nothing.")
     reply = HttpReply(status=complaint.status or 502, headers={}, body=b"")
-    return _judge(complaint, asked, reply, None)
+    fault = _judge(complaint, asked, reply, None)
+    if isinstance(fault, BackendError):
+        fault.backend_status = complaint.status  # nobody answered with the stand-in's
+    return fault
 
 
 def retry_after_s(headers: Mapping[str, str], *, limited: bool = True) -> float | None:

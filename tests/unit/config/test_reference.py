@@ -1,0 +1,128 @@
+"""The example, the JSON Schema and the reference pages say what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from pluggably.config import ConfigError, Log, ModelEntry, Provider, References, Server, TimeoutLimits, parse_config
+from pluggably.config.reference import config_schema
+from pluggably.config.schema import Config
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = (ROOT / "pluggably.example.yaml").read_text("utf-8")
+# A line that starts with `#` and no single space is YAML that is switched off.
+EVERYTHING = re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE)
+
+
+def read(text: str, folder: Path) -> Config:
+    return parse_config(text.encode(), "example", References({"OPENAI_API_KEY": "sk-1"}, folder)).config
+
+
+def validator() -> jsonschema.Draft202012Validator:
+    schema = config_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_example_as_it_stands_is_the_default(tmp_path: Path) -> None:
+    """Who copies the example and changes nothing has changed nothing."""
+    assert read(EXAMPLE, tmp_path) == Config()
+
+
+def test_the_example_with_everything_switched_on_is_right(tmp_path: Path) -> None:
+    """Every line of it may be copied."""
+    (tmp_path / "mine").write_text("sk-2\n")
+    (tmp_path / "mine").chmod(0o600)
+    config = read(EVERYTHING.replace("/run/secrets/mine", "mine"), tmp_path)
+    assert set(config.providers) == {"openai", "box", "mine", "groq"}
+    assert config.aliases() == {"smart": "openai/gpt-5"}
+
+
+@pytest.mark.parametrize("struct", [Config, Server, TimeoutLimits, Log, Provider, ModelEntry])
+def test_every_key_stands_in_the_example(struct: type[msgspec.Struct]) -> None:
+    """What is not in the example does not exist for its readers."""
+    missing = [name for name in struct.__struct_fields__ if not re.search(rf"(?m)^ *{name}:", EVERYTHING)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, EVERYTHING], ids=["as it stands", "everything"])
+def test_the_schema_accepts_the_example(text: str) -> None:
+    """An editor shows no error where there is none."""
+    assert [error.message for error in validator().iter_errors(yaml.safe_load(text))] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: {port: '${PORT}', max_body_bytes: 1KiB, open_metrics: '${OPEN}'}",
+        "server: {max_body_bytes: 4096}",
+        "providers: {openai: }\nserver:\n",
+        "providers: {mine: {codec: openai, base_url: '${URL}', location: '${PLACE}'}}",
+        "models: {a/b:c: openai/x, m: {weights: 'file:x'}}",
+    ],
+)
+def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
+    """References, sizes with a unit and empty sections are no errors for an editor either."""
+    environment = {"PORT": "1", "OPEN": "no", "URL": "http://x", "PLACE": "local"}
+    parse_config(text.encode(), "p.yaml", References(environment, Path("/")))
+    assert [error.message for error in validator().iter_errors(yaml.safe_load(text))] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sever: {}",
+        "server: {port: 70000}",
+        "server: {port: http}",
+        "server: {max_body_bytes: much}",
+        "log: {level: loud}",
+        "providers: {a b: {}}",
+        "providers: {x: {base_url: 'ftp://x'}}",
+        "models: {m: {weights: x.gguf}}",
+        "models: {m: {threads: 1}}",
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:
+    """An editor tells of a mistake before the gateway does."""
+    with pytest.raises(ConfigError):
+        parse_config(text.encode(), "p.yaml", References({}, Path("/")))
+    assert not validator().is_valid(yaml.safe_load(text))
+
+
+def test_every_key_is_described() -> None:
+    """A key without a description is a hole in the reference page."""
+
+    def holes(schema: Any) -> list[str]:
+        return [
+            f"{title}.{name}"
+            for title, section in schema["$defs"].items()
+            for name, key in section["properties"].items()
+            if not key.get("description")
+        ]
+
+    schema = config_schema()
+    assert holes(schema) == []
+    assert all(section["additionalProperties"] is False for section in schema["$defs"].values())
+
+
+def test_the_committed_pages_are_current() -> None:
+    """`python scripts/reference.py` was run after the last change."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "reference.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    json.loads((ROOT / "docs" / "reference" / "pluggably.schema.json").read_text("utf-8"))

@@ -1,0 +1,119 @@
+"""What the gateway is started with: flag before environment before file before default."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from pluggably.config import (
+    ConfigError,
+    Flags,
+    Secret,
+    client_settings,
+    data_directory,
+    environment_keys,
+    load_settings,
+)
+from pluggably.config import settings as module
+from pluggably.errors import StartupError
+
+
+def test_each_source_comes_before_the_next(tmp_path: Path) -> None:
+    """Host and port from a flag, else the environment, else the file, else the default."""
+    home = {"HOME": str(tmp_path)}
+    told = {**home, "PLUGGABLY_PORT": "2", "PLUGGABLY_HOST": "h2"}
+    nothing = load_settings(environment=home, folder=tmp_path)
+    assert (nothing.host, nothing.port, nothing.config_path) == ("127.0.0.1", 8080, None)
+    (tmp_path / "pluggably.yaml").write_text("server: {port: 3, host: h3}")
+    from_file = load_settings(environment=home, folder=tmp_path)
+    assert (from_file.host, from_file.port) == ("h3", 3)
+    from_environment = load_settings(environment=told, folder=tmp_path)
+    assert (from_environment.host, from_environment.port) == ("h2", 2)
+    from_flags = load_settings(Flags(host="h1", port=0), environment=told, folder=tmp_path)
+    assert (from_flags.host, from_flags.port) == ("h1", 0)
+
+
+def test_the_file_is_looked_for_in_order(tmp_path: Path) -> None:
+    """--config, then PLUGGABLY_CONFIG, then the working directory, then the user's config folder."""
+    environment = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    places = [tmp_path / "flag.yaml", tmp_path / "env.yaml", tmp_path / "pluggably.yaml"]
+    places.append(tmp_path / "xdg" / "pluggably" / "pluggably.yaml")
+    places[-1].parent.mkdir(parents=True)
+    for place in places:
+        place.write_text("")
+    named = {**environment, "PLUGGABLY_CONFIG": "env.yaml"}
+    assert load_settings(Flags(config=Path("flag.yaml")), environment=named, folder=tmp_path).config_path == places[0]
+    assert load_settings(environment=named, folder=tmp_path).config_path == places[1]
+    assert load_settings(environment=environment, folder=tmp_path).config_path == places[2]
+    places[2].unlink()
+    assert load_settings(environment=environment, folder=tmp_path).config_path == places[3]
+    del environment["XDG_CONFIG_HOME"]
+    assert load_settings(environment=environment, folder=tmp_path).config_path is None
+
+
+@pytest.mark.parametrize("is_flag", [True, False])
+def test_a_named_file_must_be_there(tmp_path: Path, is_flag: bool) -> None:
+    """A mistyped path must not start a gateway without its config."""
+    flags = Flags(config=Path("gone.yaml")) if is_flag else Flags()
+    environment = {"HOME": "/", **({} if is_flag else {"PLUGGABLY_CONFIG": "gone.yaml"})}
+    with pytest.raises(StartupError, match=r"gone\.yaml, which (--config|PLUGGABLY_CONFIG) names"):
+        load_settings(flags, environment=environment, folder=tmp_path)
+
+
+def test_errors_of_the_file_name_it(tmp_path: Path) -> None:
+    """The path in a message is one that an editor can open."""
+    (tmp_path / "pluggably.yaml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/pluggably.yaml:1:1: unknown key `a`")):
+        load_settings(environment={"HOME": "/"}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["-1", "65536", "http", "8080 ", "٣"])
+def test_a_port_of_the_environment_must_be_one(text: str, tmp_path: Path) -> None:
+    """A wrong PLUGGABLY_PORT is told, not ignored."""
+    with pytest.raises(StartupError, match="PLUGGABLY_PORT"):
+        load_settings(environment={"HOME": "/", "PLUGGABLY_PORT": text}, folder=tmp_path)
+
+
+def test_the_admin_key_is_a_secret(tmp_path: Path) -> None:
+    """PLUGGABLY_ADMIN_KEY is taken over, and never shown with the settings; an empty one is none."""
+    settings = load_settings(environment={"HOME": "/", "PLUGGABLY_ADMIN_KEY": "k" * 32}, folder=tmp_path)
+    assert settings.admin_key == Secret("k" * 32)
+    assert "kkk" not in repr(settings)
+    assert load_settings(environment={"HOME": "/", "PLUGGABLY_ADMIN_KEY": ""}, folder=tmp_path).admin_key is None
+
+
+def test_the_data_directory_follows_the_same_order(tmp_path: Path) -> None:
+    """A flag, PLUGGABLY_DATA_DIR, XDG_DATA_HOME, the home folder; a relative path starts where we are."""
+    environment = {"HOME": "/home/pip", "XDG_DATA_HOME": "/xdg", "PLUGGABLY_DATA_DIR": "there"}
+    assert data_directory(Path("here"), environment, tmp_path) == tmp_path / "here"
+    assert data_directory(None, environment, tmp_path) == tmp_path / "there"
+    del environment["PLUGGABLY_DATA_DIR"]
+    assert data_directory(None, environment, tmp_path) == Path("/xdg/pluggably")
+    environment["XDG_DATA_HOME"] = "relative"
+    assert data_directory(None, environment, tmp_path) == Path("/home/pip/.local/share/pluggably")
+    with pytest.raises(StartupError, match="PLUGGABLY_DATA_DIR"):
+        data_directory(None, {}, tmp_path)
+
+
+def test_keys_of_providers_come_from_their_usual_variables() -> None:
+    """An empty variable counts as not set, and the first variable of a preset counts."""
+    environment = {"A_KEY": "a", "B_KEY": "", "C_KEY": " c\n", "C_OLD_KEY": "old"}
+    variables = [("a", "A_KEY"), ("b", "B_KEY"), ("c", "C_KEY"), ("c", "C_OLD_KEY"), ("d", "D_KEY")]
+    keys = environment_keys(variables, environment)
+    assert {name: key.reveal() for name, key in keys.items()} == {"a": "a", "c": "c"}
+
+
+def test_the_command_line_takes_its_gateway_and_key_from_the_environment() -> None:
+    """PLUGGABLY_URL and PLUGGABLY_API_KEY, where they are set."""
+    assert client_settings({}) == (None, None)
+    assert client_settings({"PLUGGABLY_URL": "http://x", "PLUGGABLY_API_KEY": "k"}) == ("http://x", Secret("k"))
+
+
+def test_every_variable_is_documented() -> None:
+    """A variable that the module reads stands in the table from which the reference page is made."""
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert {text for text in texts if re.fullmatch(r"PLUGGABLY_[A-Z_]+", text)} == set(module.VARIABLES)

@@ -1,0 +1,111 @@
+"""Presets are rows that their codec understands, and providers are addresses that cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from pluggably.domain.catalog import Target
+from pluggably.providers.presets import PRESETS, Preset
+from pluggably.providers.provider import Provider
+from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.endpoint import Endpoint
+
+
+def leased(provider: Provider, model: str = "m") -> Endpoint:
+    """What a lease yields, which must be the endpoint alone."""
+
+    async def lease() -> list[Any]:
+        target = Target(backend=provider.name, model=model, location="remote")
+        return [step async for step in provider.lease(target)]
+
+    (endpoint,) = asyncio.run(lease())
+    assert isinstance(endpoint, Endpoint)
+    return endpoint
+
+
+def provider_of(name: str, **overrides: Any) -> Provider:
+    preset = PRESETS[name]
+    given = {"options": preset.options, "always_streams": preset.always_streams, "base_url": preset.base_url}
+    return Provider(**{"name": name, "codec": OpenAICodec, **given, **overrides})
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_preset_is_understood_by_its_codec(preset: Preset) -> None:
+    """Its options are those that the codec has, and its model rules are regular expressions."""
+    options = msgspec.convert(msgspec.to_builtins(preset.options), OpenAIOptions)
+    for rule in options.model_rules:
+        re.compile(rule.models)
+    assert preset.codec == "openai"
+    assert not preset.base_url.endswith("/")
+    assert preset.docs.startswith("https://")
+    assert preset.needs_key is (preset.key_env is not None)
+
+
+def test_the_keys_are_looked_for_where_the_vendors_say() -> None:
+    """The variables of their own tools; servers of one's own need none."""
+    assert {name: preset.key_env for name, preset in PRESETS.items()} == {
+        "openai": "OPENAI_API_KEY",
+        "groq": "GROQ_API_KEY",
+        "openrouter": "OPENROUTER_API_KEY",
+        "ollama": None,
+        "llama-server": None,
+    }
+
+
+def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() -> None:
+    """Else they compute to the end for nobody."""
+    assert {name for name, preset in PRESETS.items() if preset.always_streams} == {"ollama", "llama-server"}
+
+
+def test_a_lease_yields_a_prebuilt_endpoint() -> None:
+    """The same object for the same model, with the credential in its headers."""
+    provider = provider_of("openai", api_key="sk-test", headers={"OpenAI-Organization": "acme"})
+    endpoint = leased(provider, "gpt-4o")
+    assert endpoint is leased(provider, "gpt-4o")
+    assert (endpoint.backend, endpoint.model, endpoint.location) == ("openai", "gpt-4o", "remote")
+    assert endpoint.base_url == "https://api.openai.com/v1"
+    assert endpoint.headers == {"Authorization": "Bearer sk-test", "OpenAI-Organization": "acme"}
+    assert isinstance(endpoint.options, OpenAIOptions)
+
+
+def test_a_provider_without_a_key_sends_none() -> None:
+    """And an operator's word on its location, and a slash too many, are taken."""
+    endpoint = leased(provider_of("ollama", location="local", base_url="http://box:11434/v1/"))
+    assert dict(endpoint.headers) == {}
+    assert (endpoint.location, endpoint.base_url, endpoint.always_streams) == ("local", "http://box:11434/v1", True)
+
+
+def test_clients_cannot_fill_the_memory_with_model_names() -> None:
+    """They may ask for any name; endpoints are kept for some of them only."""
+    provider = provider_of("groq")
+    for number in range(3000):
+        assert leased_now(provider, f"m{number}").model == f"m{number}"
+    assert len(provider._endpoints) <= 1024
+
+
+def leased_now(provider: Provider, model: str) -> Endpoint:
+    """Like `leased`, without an event loop: a lease never waits."""
+    lease = provider.lease(Target(backend=provider.name, model=model, location="remote"))
+    try:
+        lease.asend(None).send(None)
+    except StopIteration as stop:
+        assert isinstance(stop.value, Endpoint)
+        return stop.value
+    raise AssertionError("it waited")
+
+
+def test_a_provider_does_not_show_its_key() -> None:
+    """Not in a log, nor in a traceback's locals."""
+    assert "sk-test" not in repr(provider_of("openai", api_key="sk-test"))
+
+
+def test_options_that_a_codec_does_not_have_are_refused() -> None:
+    """A typing mistake in a config must not pass for a quirk."""
+    with pytest.raises(msgspec.ValidationError, match="max_token_field"):
+        provider_of("openai", options={"max_token_field": "max_tokens"})

@@ -1,0 +1,197 @@
+"""Requests on OpenAI's wire: the rules of models, and what no message may hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.providers.presets import PRESETS
+from pluggably.testing.codecs import generation_request
+from pluggably.wire.codec import Address
+from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai_options import OpenAIOptions
+
+OPENAI = msgspec.convert(msgspec.to_builtins(PRESETS["openai"].options), OpenAIOptions)
+
+
+def sent(request: dict[str, Any], model: str = "m", options: OpenAIOptions | None = None) -> dict[str, Any]:
+    """The body of the first call."""
+    address = Address(base_url="https://v.test/v1", model=model, backend="vendor", stream=False)
+    step = OpenAICodec(options or OpenAIOptions()).begin(generation_request(request), address)
+    assert step.next is not None
+    body: dict[str, Any] = msgspec.json.decode(step.next.body)
+    body["_warned"] = [event.warning.parameter for event in step.events]  # type: ignore[union-attr]
+    return body
+
+
+SAMPLED = {"temperature": 0.5, "top_p": 0.5, "presence_penalty": 1, "logprobs": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "kept"),
+    [
+        ("gpt-4o-mini", None, True),
+        ("gpt-4.1", None, True),
+        ("o3", None, False),
+        ("o4-mini-2025-04-16", "low", False),
+        ("gpt-5", None, False),
+        ("gpt-5-mini-2025-08-07", "minimal", False),
+        ("gpt-5-chat-latest", None, True),
+        ("gpt-5.1", None, True),
+        ("gpt-5.1", "none", True),
+        ("gpt-5.2-2025-12-11", "high", False),
+        ("gpt-5.6-sol", None, False),
+        ("gpt-5.6-sol", "none", True),
+        ("gpt-5.10", None, False),
+        ("gpt-6-astra", None, False),
+        ("ft:gpt-4o:acme::1", None, True),
+        ("ft:o4-mini-2025-04-16:acme::1", None, False),
+    ],
+)
+def test_models_that_refuse_to_be_sampled_are_not_asked_to(model: str, effort: str | None, kept: bool) -> None:
+    """The rules of OpenAI's preset, by the family of the model and its effort."""
+    parameters = {**SAMPLED, **({"reasoning": {"effort": effort}} if effort else {})}
+    body = sent({"input": "x", "parameters": parameters}, model, OPENAI)
+    names = ("temperature", "top_p", "presence_penalty", "logprobs", "top_logprobs")
+    assert [name in body for name in names] == [kept] * 5
+    assert (body["_warned"] == []) is kept
+
+
+def test_models_without_reasoning_are_not_asked_for_an_effort() -> None:
+    """And the client is told."""
+    body = sent({"input": "x", "parameters": {"reasoning": {"effort": "low"}}}, "gpt-4o", OPENAI)
+    assert "reasoning_effort" not in body
+    assert body["_warned"] == ["/parameters/reasoning/effort"]
+
+
+@pytest.mark.parametrize("model", ["o3", "o3-2025-04-16", "o4-mini"])
+def test_a_stop_that_cannot_be_obeyed_is_refused(model: str) -> None:
+    """It changes the answer, so it is no hint."""
+    with pytest.raises(UnsupportedParameter) as caught:
+        sent({"input": "x", "parameters": {"stop": "END"}}, model, OPENAI)
+    assert caught.value.pointer == "/parameters/stop"
+
+
+@pytest.mark.parametrize(
+    ("message", "pointer"),
+    [
+        ({"role": "tool", "content": "42"}, "/input/0/content"),
+        ({"role": "tool", "content": [{"type": "text", "text": "42"}]}, "/input/0/content"),
+        (
+            {"role": "user", "content": [{"type": "tool_call", "id": "a", "name": "f"}]},
+            "/input/0/content/0",
+        ),
+        ({"role": "user", "content": [{"type": "reasoning", "text": "a"}]}, "/input/0/content/0"),
+    ],
+)
+def test_parts_in_the_wrong_place_are_the_clients_mistake(message: dict[str, Any], pointer: str) -> None:
+    """Each is told with its place."""
+    with pytest.raises(InvalidRequest) as caught:
+        sent({"input": [message]})
+    assert caught.value.pointer == pointer
+    assert caught.value.code == "invalid_request"
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_pictures_belong_to_users(role: str) -> None:
+    """The wire has no place for them in other messages; another wire may."""
+    image = {"type": "image", "url": "https://img.test/a.png"}
+    with pytest.raises(UnsupportedParameter):
+        sent({"input": [{"role": role, "content": [image]}]})
+
+
+@pytest.mark.parametrize("key", ["model", "messages", "input", "stream"])
+def test_what_the_gateway_decides_cannot_be_set_from_the_side(key: str) -> None:
+    """A provider's options may not replace the model that was routed to, nor the form of the answer."""
+    with pytest.raises(InvalidRequest) as caught:
+        sent({"input": "x", "provider_options": {"vendor": {key: 1}}})
+    assert caught.value.pointer == f"/provider_options/vendor/{key}"
+
+
+def test_options_are_merged_where_they_stand() -> None:
+    """On a message, a part and a tool; those of others are not looked at."""
+    body = sent(
+        {
+            "input": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "text",
+                            "text": "x",
+                            "provider_options": {"vendor": {"cache_control": {"type": "ephemeral"}}, "o": {"a": 1}},
+                        },
+                        {
+                            "type": "image",
+                            "data": "AA==",
+                            "provider_options": {"vendor": {"image_url": {"detail": "high"}}},
+                        },
+                    ],
+                    "provider_options": {"vendor": {"name": "ann"}, "o": {"b": 1}},
+                }
+            ],
+            "provider_options": {"vendor": {"service_tier": "flex", "temperature": 0.9}, "o": {"c": 1}},
+            "parameters": {"temperature": 0.1},
+        }
+    )
+    message = body["messages"][0]
+    assert message["name"] == "ann"
+    assert message["content"][0]["cache_control"] == {"type": "ephemeral"}
+    assert message["content"][1]["image_url"] == {"url": "data:image/png;base64,AA==", "detail": "high"}
+    assert (body["service_tier"], body["temperature"]) == ("flex", 0.9)
+    assert not {"a", "b", "c"} & {*body, *message, *message["content"][0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "sent_text"), [("no such city", "Error: no such city"), ("ERROR 5", "ERROR 5"), ("", "Error: ")]
+)
+def test_a_failed_tool_says_so_once(text: str, sent_text: str) -> None:
+    """The wire has no flag for it, so the text tells; where it does already, it is left alone."""
+    result = {"type": "tool_result", "tool_call_id": "a", "content": text, "is_error": True}
+    assert sent({"input": [{"role": "tool", "content": [result]}]})["messages"][0]["content"] == sent_text
+
+
+def test_data_urls_are_as_good_as_data() -> None:
+    """Where a wire takes data only, a URL that holds its data is taken too."""
+    options = OpenAIOptions(inputs=("image", "file", "audio"))
+    content = [
+        {"type": "image", "url": "data:image/png;base64,AA=="},
+        {"type": "file", "url": "data:application/pdf;base64,AA=="},
+        {"type": "audio", "url": "data:audio/wav;base64,AA=="},
+    ]
+    parts = sent({"input": [{"role": "user", "content": content}]}, options=options)["messages"][0]["content"]
+    assert parts == [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+        {"type": "file", "file": {"filename": "file", "file_data": "data:application/pdf;base64,AA=="}},
+        {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+    ]
+
+
+def test_fields_of_the_operator_go_under_those_of_the_request() -> None:
+    """`extra_body` is a default, not a command."""
+    options = OpenAIOptions(extra_body={"reasoning_format": "parsed", "temperature": 1, "model": "other"})
+    body = sent({"input": "x", "parameters": {"temperature": 0.5}}, options=options)
+    assert (body["reasoning_format"], body["temperature"], body["model"]) == ("parsed", 0.5, "m")
+
+
+def test_a_wire_without_stream_options_is_not_sent_any() -> None:
+    """Some servers refuse what they do not know."""
+    address = Address(base_url="https://v.test/v1", model="m", backend="vendor", stream=True)
+    codec = OpenAICodec(OpenAIOptions(stream_options=False))
+    call = codec.begin(generation_request({"input": "x"}), address).next
+    assert call is not None
+    assert msgspec.json.decode(call.body) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "x"}],
+        "stream": True,
+    }
+
+
+def test_dimensions_that_cannot_be_had_are_refused() -> None:
+    """Vectors of another size are of no use."""
+    request = {"modality": "embedding", "input": "x", "parameters": {"dimensions": 3}}
+    with pytest.raises(UnsupportedParameter):
+        sent(request, options=OpenAIOptions(lacks=("dimensions",)))
