@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -438,6 +439,18 @@ def test_a_data_directory_that_cannot_be_written(tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o500)
         said = refused_start(tmp_path, "--port", "0", PLUGGABLY_DATA_DIR=str(tmp_path / "closed"))
         assert str(tmp_path / "closed") in said
+
+
+def test_on_ipv6(tmp_path: Path) -> None:
+    """An IPv6 address can be listened on, and is printed as a URL has it."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with start_gateway(tmp_path, {"demo": False}, arguments=("--host", "::1")) as gateway:
+        assert gateway.url.startswith("http://[::1]:")
+        assert gateway.client.get("/v1/me").status == 200
+        on_data(gateway, "models", "--json")
 
 
 def test_a_port_that_is_no_port(tmp_path: Path) -> None:

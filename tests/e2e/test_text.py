@@ -170,6 +170,20 @@ def test_the_head_goes_out_after_a_second_of_waiting(client: Client, fake: FakeO
     assert stream.end()["output"] == [text(WORDS)]
 
 
+def test_a_silent_stream_is_kept_alive(client: Client) -> None:
+    """While the vendor is silent a comment comes every 15 seconds, so that no proxy gives the stream up."""
+    fields: Json = {"model": "fake/stall-3", "input": "Hello", "stream": True, "timeouts": {"idle_s": 60}}
+    connection, answer = client.send("POST", "/v1/generations", fields, timeout_s=25)
+    lines = []
+    while not lines or not lines[-1].startswith(b":"):
+        lines.append(answer.readline())
+        assert lines[-1], "the stream ended"
+    assert answer.readline() == b"\n"
+    assert lines[-3:-1] == [lines[-3], b"\n"] and lines[-3].startswith(b"data: ")
+    answer.close()
+    connection.close()
+
+
 def test_usage_that_nobody_tells_is_null(client: Client) -> None:
     """Where the vendor tells no usage, the counts are null and not zero."""
     usage = both_ways(client, "fake/n-usage-none")["usage"]

@@ -102,6 +102,7 @@ def raw(fake: FakeOpenAI, model: str, *, stream: bool = True, path: str = "chat/
     ],
 )
 def test_text_is_the_same_plain_and_streamed(client: OpenAI, model: str, text: str, finish: str) -> None:
+    """Both forms of an answer carry the same text."""
     answer = plain(client, model)
     assert answer.object == "chat.completion"
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (text, finish)
@@ -120,6 +121,7 @@ def test_text_is_the_same_plain_and_streamed(client: OpenAI, model: str, text: s
 
 
 def test_usage_is_sent_only_when_asked_for(client: OpenAI) -> None:
+    """A stream tells its usage only with `include_usage`."""
     assert all(chunk.choices and chunk.usage is None for chunk in chunks(client, "say", stream_options=None))
     assert all(chunk.choices and chunk.usage is None for chunk in chunks(client, "n-usage-none"))
     assert plain(client, "n-usage-none").usage is None
@@ -128,6 +130,7 @@ def test_usage_is_sent_only_when_asked_for(client: OpenAI) -> None:
 
 
 def test_limits_stops_and_choices_are_honoured(client: OpenAI) -> None:
+    """Token limits, stop sequences and `n` do what the documentation says."""
     cut = plain(client, "say-9", max_completion_tokens=2)
     assert (cut.choices[0].message.content, cut.choices[0].finish_reason) == ("w0 w1", "length")
     assert plain(client, "say-9", stop=["w3"]).choices[0].message.content == "w0 w1 w2 "
@@ -140,6 +143,7 @@ def test_limits_stops_and_choices_are_honoured(client: OpenAI) -> None:
 
 @pytest.mark.parametrize(("model", "count"), [("tools", 1), ("tools-parallel", 2)])
 def test_tool_calls(client: OpenAI, model: str, count: int) -> None:
+    """Tool calls come whole and in pieces, one and in parallel."""
     answer = plain(client, model, tools=[WEATHER])
     calls = answer.choices[0].message.tool_calls
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -156,6 +160,7 @@ def test_tool_calls(client: OpenAI, model: str, count: int) -> None:
 
 
 def test_a_tool_conversation_comes_to_an_end(client: OpenAI) -> None:
+    """After a tool's result the model answers with text."""
     message = plain(client, "tools", tools=[WEATHER]).choices[0].message
     result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "sunny"}
     answer = plain(client, "tools", tools=[WEATHER], messages=[*ASK, message, result])
@@ -165,6 +170,7 @@ def test_a_tool_conversation_comes_to_an_end(client: OpenAI) -> None:
 
 
 def test_reasoning(client: OpenAI) -> None:
+    """Reasoning comes as deltas of its own, and is counted."""
     answer = plain(client, "reasoning")
     assert answer.choices[0].message.reasoning_content == "The user asks. I think. I know."
     assert answer.choices[0].message.content == "The answer is 42."
@@ -176,6 +182,7 @@ def test_reasoning(client: OpenAI) -> None:
 
 
 def test_refusal(client: OpenAI) -> None:
+    """A refusal stands in its own field."""
     message = plain(client, "refusal").choices[0].message
     assert (message.content, message.refusal) == (None, "I cannot help with that.")
     stream = chunks(client, "refusal")[:-1]
@@ -183,6 +190,7 @@ def test_refusal(client: OpenAI) -> None:
 
 
 def test_json_obeys_the_schema(client: OpenAI) -> None:
+    """Structured output fits the schema that was asked for."""
     schema = {
         "type": "object",
         "properties": {
@@ -204,6 +212,7 @@ def test_json_obeys_the_schema(client: OpenAI) -> None:
 
 
 def test_logprobs(client: OpenAI) -> None:
+    """Every token has its log probability and the asked number of alternatives."""
     content = plain(client, "logprobs").choices[0].logprobs.content
     assert [entry.token for entry in content] == ["w0", " w1", " w2"]
     stream = chunks(client, "say-2", logprobs=True, top_logprobs=2)
@@ -237,6 +246,7 @@ def test_logprobs(client: OpenAI) -> None:
     ],
 )
 def test_errors(client: OpenAI, model: str, error: type[openai.APIStatusError], status: int, code: str | None) -> None:
+    """Each documented error has its status, type and code."""
     for more in ({}, {"stream": True}):
         with pytest.raises(error) as caught:
             plain(client, model, **more)
@@ -247,6 +257,8 @@ def test_errors(client: OpenAI, model: str, error: type[openai.APIStatusError], 
 
 
 def test_retry_after_in_its_three_forms(client: OpenAI) -> None:
+    """Seconds, a date and milliseconds are all sent."""
+
     def headers_of(model: str) -> Any:
         with pytest.raises(openai.RateLimitError) as caught:
             plain(client, model)
@@ -258,11 +270,13 @@ def test_retry_after_in_its_three_forms(client: OpenAI) -> None:
 
 
 def test_flaky_fails_first_and_then_answers(client: OpenAI) -> None:
+    """`flaky-<n>` fails n times and then answers."""
     answer = plain(client.with_options(max_retries=2), "flaky-1-503")
     assert answer.choices[0].message.content == "Hello there, fake."
 
 
 def test_requests_are_refused_as_openai_refuses_them(fake: FakeOpenAI, client: OpenAI) -> None:
+    """Wrong bodies get the error that names the parameter."""
     with OpenAI(base_url=fake.base_url, api_key="sk-wrong", max_retries=0) as stranger:
         with pytest.raises(openai.AuthenticationError) as caught:
             plain(stranger, "echo")
@@ -288,6 +302,7 @@ def test_requests_are_refused_as_openai_refuses_them(fake: FakeOpenAI, client: O
 
 @pytest.mark.parametrize("model", ["truncate-2", "reset-2", "reset-0"])
 def test_broken_connections(fake: FakeOpenAI, client: OpenAI, model: str) -> None:
+    """Truncated and reset answers break the client as real ones do."""
     received: list[ChatCompletionChunk] = []
     with pytest.raises((openai.APIConnectionError, OSError)):
         received.extend(plain(client, model, stream=True))
@@ -300,6 +315,7 @@ def test_broken_connections(fake: FakeOpenAI, client: OpenAI, model: str) -> Non
 
 
 def test_a_reset_is_an_rst_and_not_an_end(fake: FakeOpenAI) -> None:
+    """A reset is seen as one on the socket."""
     with pytest.raises(ConnectionResetError):
         raw(fake, "reset-1")
     with pytest.raises(ConnectionResetError):
@@ -308,6 +324,7 @@ def test_a_reset_is_an_rst_and_not_an_end(fake: FakeOpenAI) -> None:
 
 
 def test_streams_that_end_without_their_marks(fake: FakeOpenAI, client: OpenAI) -> None:
+    """A stream may lack its finish reason or its `[DONE]`."""
     ended = chunks(client, "ends-3")
     assert (text_of(ended), finish_of(ended)) == ("w0 w1", None)
     assert raw(fake, "ends-3").endswith(b"0\r\n\r\n")
@@ -317,6 +334,7 @@ def test_streams_that_end_without_their_marks(fake: FakeOpenAI, client: OpenAI) 
 
 
 def test_errors_inside_a_200(client: OpenAI) -> None:
+    """An error may stand in a good status, plain and streamed."""
     received: list[ChatCompletionChunk] = []
     with pytest.raises(openai.APIError, match="had an error"):
         received.extend(plain(client, "error-in-200-2", stream=True))
@@ -325,6 +343,7 @@ def test_errors_inside_a_200(client: OpenAI) -> None:
 
 
 def test_garbage(fake: FakeOpenAI, client: OpenAI) -> None:
+    """A 200 may hold what is no JSON."""
     with pytest.raises(json.JSONDecodeError):
         chunks(client, "garbage")
     with pytest.raises((openai.APIError, ValueError)):
@@ -334,6 +353,7 @@ def test_garbage(fake: FakeOpenAI, client: OpenAI) -> None:
 
 
 def test_a_client_that_leaves_is_noticed(fake: FakeOpenAI, client: OpenAI) -> None:
+    """The record says when a client has left."""
     with plain(client, "stall-2", stream=True) as stream:
         assert len([next(stream), next(stream)]) == 2
         assert not fake.requests[-1].finished.wait(0.1), "the server waits"
@@ -348,6 +368,7 @@ def test_a_client_that_leaves_is_noticed(fake: FakeOpenAI, client: OpenAI) -> No
 
 
 def test_what_is_recorded(fake: FakeOpenAI, client: OpenAI) -> None:
+    """Method, path, headers and body of each request are kept."""
     assert text_of(chunks(client, "say-2")) == "w0 w1"
     seen = fake.requests[-1]
     assert seen.finished.wait(5)
@@ -357,6 +378,7 @@ def test_what_is_recorded(fake: FakeOpenAI, client: OpenAI) -> None:
 
 
 def test_bytes_travel_as_the_name_says(fake: FakeOpenAI) -> None:
+    """Drip, many-in-one, CRLF and split characters are so on the socket."""
     assert b"transfer-encoding: chunked" in raw(fake, "drip").lower()
     assert raw(fake, "drip").count(b"1\r\nd\r\n1\r\na\r\n1\r\nt\r\n1\r\na\r\n1\r\n:\r\n") > 3
     joined = raw(fake, "many-in-one").split(b"\r\n\r\n", 1)[1]
@@ -370,6 +392,7 @@ def test_bytes_travel_as_the_name_says(fake: FakeOpenAI) -> None:
 
 
 def test_slow_events_are_slow(client: OpenAI) -> None:
+    """The delay stands between the events."""
     started = time.monotonic()
     plain(client, "slow-20-5")
     assert time.monotonic() - started >= 0.1
@@ -378,6 +401,7 @@ def test_slow_events_are_slow(client: OpenAI) -> None:
 
 
 def test_embeddings(client: OpenAI) -> None:
+    """Vectors are unit vectors, of the asked length and encoding."""
     answer = client.embeddings.create(model="text-embedding-3-small", input=["cat", "dog"])  # the SDK asks for base64
     assert [len(item.embedding) for item in answer.data] == [1536, 1536]
     assert [item.index for item in answer.data] == [0, 1]
@@ -398,6 +422,7 @@ def test_embeddings(client: OpenAI) -> None:
 
 
 def test_models(fake: FakeOpenAI, client: OpenAI) -> None:
+    """The list of models is OpenAI's form."""
     assert {"echo", "say", "reset"} <= {model.id for model in client.models.list()}
     assert client.models.retrieve("say-9").id == "say-9"
     with pytest.raises(openai.NotFoundError):
@@ -410,6 +435,7 @@ def test_models(fake: FakeOpenAI, client: OpenAI) -> None:
 
 
 def test_names() -> None:
+    """A name that says nothing is refused with what there is."""
     assert parse_model("status-429-after-2") == ("status-429-after", (2,))
     assert parse_model("status-429") == ("status", (429,))
     assert parse_model("slow-20-5") == ("slow", (20, 5))
@@ -418,11 +444,13 @@ def test_names() -> None:
 
 
 def test_a_taken_port_is_an_error(fake: FakeOpenAI) -> None:
+    """A port in use is told at once."""
     with pytest.raises(OSError), running_fake_openai(port=int(fake.base_url.split(":")[2].split("/")[0])):
         pass
 
 
 def test_as_a_program() -> None:
+    """It runs from the command line and prints its address."""
     command = [sys.executable, "-m", "pluggably.testing.fake_openai", "--key", "k"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -135,7 +135,7 @@ def test_a_closed_stream_frees_the_slot(tmp_path):
             endpoint = await endpoint_of(pool)
             body = {"messages": [{"role": "user", "content": "go"}], "stream": True, "ignore_eos": True}
             answer = await ask(http, endpoint, "POST", "/v1/chat/completions", body)
-            async for chunk in answer.chunks():
+            while chunk := await answer.next_chunk():
                 if b"content" in chunk:
                     break
             answer.close()

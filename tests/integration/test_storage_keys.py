@@ -76,7 +76,7 @@ def test_a_token_is_shown_once_and_kept_nowhere(tmp_path: Path) -> None:
 
     with_store(tmp_path, work)
     (new,) = made
-    assert re.fullmatch(r"plg_[0-9A-Z]{26}_[A-Za-z0-9_-]{43}", new.token)
+    assert re.fullmatch(r"plg_[0-9a-f]{32}_[A-Za-z0-9_-]{43}", new.token)
     assert new.key.id == "key_" + new.token.split("_")[1]
     assert new.token not in repr(new)
     secret = new.token.split("_", 2)[2].encode()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import queue
 import sys
 import threading
 from collections.abc import MutableMapping
@@ -39,6 +40,10 @@ FIELDS = {
 }
 
 FLUSH_AFTER_S = 0.05
+# Lines that wait for a stream that takes none; some 300 bytes each.
+MAX_UNWRITTEN = 20_000
+# Seconds, at the end of the process.
+CLOSE_WAIT_S = 2.0
 
 Format: TypeAlias = Literal["auto", "json", "text"]
 Fields: TypeAlias = MutableMapping[str, Any]
@@ -54,7 +59,7 @@ def configure(level: str = "info", form: Format = "auto", stream: TextIO | None 
     arrange = _Arrangement(with_text=number <= logging.DEBUG)
     text: Any = structlog.dev.ConsoleRenderer(colors=out.isatty())
     lines = _Lines(out)
-    atexit.register(lines.flush)
+    atexit.register(lines.close)
     structlog.configure(
         processors=[arrange, _as_json if as_json else text],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -108,48 +113,72 @@ def _as_json(_logger: Any, _method: str, fields: Fields) -> str:
 
 
 class _Lines:
-    """Where lines go. Severe ones are written at once, with all that waits; others soon."""
+    """Where lines go. A thread writes them, so that a pipe that nobody reads, or a slow disk, holds up the log and
+    not the gateway; what no longer fits into the wait is dropped, and counted in the next line that is written."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._at_once = out.isatty()
         self._waiting: list[str] = []
-        self._lock = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._lock = threading.Lock()
+        self._batches: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        self._unwritten = 0
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
 
     def info(self, line: str) -> None:
-        self._waiting.append(line)
+        with self._lock:
+            self._waiting.append(line)
         if self._timer is None:
             self._flush_soon()
 
     debug = info
 
     def warning(self, line: str) -> None:
-        self._waiting.append(line)
+        with self._lock:
+            self._waiting.append(line)
         self.flush()
 
     error = critical = exception = warning
 
     def flush(self) -> None:
+        """Hands what waits to the thread."""
         with self._lock:
             self._timer = None
             lines, self._waiting = self._waiting, []
+            if self._unwritten + len(lines) > MAX_UNWRITTEN:
+                self._dropped += len(lines)
+                return
+            if self._dropped:
+                lines.append(f'{{"level":"warning","event":"log_lines_dropped","count":{self._dropped}}}')
+                self._dropped = 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+                self._thread.start()
+            self._unwritten += len(lines)
+            self._batches.put(lines)
+
+    def close(self) -> None:
+        """Writes what waits, as far as that goes in a moment."""
+        self.flush()
+        if self._thread is not None:
+            self._batches.put(None)
+            self._thread.join(CLOSE_WAIT_S)
+
+    def _write(self) -> None:
+        while (lines := self._batches.get()) is not None:
             # A log that cannot be written (a closed pipe, a full disk) must not stop the gateway.
-            if lines:
-                with suppress(OSError, ValueError):
-                    self._out.write("\n".join(lines) + "\n")
-                    self._out.flush()
+            with suppress(OSError, ValueError):
+                self._out.write("\n".join(lines) + "\n" if lines else "")
+                self._out.flush()
+            with self._lock:
+                self._unwritten -= len(lines)
 
     def _flush_soon(self) -> None:
         try:
-            loop = asyncio.get_running_loop()
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self.flush)
         except RuntimeError:  # in a worker thread, or before there is a loop
             self.flush()
-            return
-        if self._at_once:
-            self.flush()
-        else:
-            self._timer = loop.call_later(FLUSH_AFTER_S, self.flush)
 
 
 class _Bridge(logging.Handler):
