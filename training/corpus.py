@@ -657,16 +657,16 @@ def unknown(rng: random.Random) -> Pair:
 
 # How often each kind of question appears; sums and copying need the most practice.
 KINDS: list[tuple[Callable[[random.Random], Pair], int]] = [
-    (product_help, 24),
+    (product_help, 34),
     (unknown, 18),
-    (small_sum, 30),
+    (small_sum, 24),
     (small_talk, 11),
     (echo, 8),
     (about_the_world, 7),
     (json_answer, 7),
     (capital, 5),
     (opposite, 4),
-    (counting, 4),
+    (counting, 7),
     (word_list, 4),
     (story, 5),
     (colour, 3),

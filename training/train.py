@@ -151,9 +151,9 @@ def weighted_loss(model: Llama, inputs: Tensor, weights: Tensor) -> Tensor:
     return (losses * flat).sum() / flat.sum()
 
 
-def train(model: Llama, feed: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
+def train(model: Llama, feed: Iterator[tuple[Tensor, Tensor]], steps: int, share: float = 1.0) -> None:
     parts = optimizers(model)
-    base_rates = [part.param_groups[0]["lr"] for part in parts]
+    base_rates = [share * part.param_groups[0]["lr"] for part in parts]
     started, seen, smooth = time.monotonic(), 0, 0.0
     for step in range(steps):
         inputs, weights = next(feed)
@@ -178,6 +178,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--start", type=Path, help="go on from this GGUF file instead of from nothing")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the usual learning rates")
+    parser.add_argument("--text-seed", type=int, default=SEED + 1, help="another seed makes other dialogues")
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -191,8 +193,8 @@ def main() -> None:
     else:
         tokenizer = train_tokenizer(random.Random(SEED), shape.vocabulary)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
-    text_seed = SEED + (2 if options.start else 1)  # a second round gets fresh text
-    train(model, batches(random.Random(text_seed), Encoder(tokenizer), shape.context), options.steps)
+    feed = batches(random.Random(options.text_seed), Encoder(tokenizer), shape.context)
+    train(model, feed, options.steps, options.rate)
     options.target.parent.mkdir(parents=True, exist_ok=True)
     export(model, tokenizer, options.target)
     print(f"wrote {options.target}: {options.target.stat().st_size} bytes", flush=True)

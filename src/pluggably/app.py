@@ -46,7 +46,7 @@ from pluggably.storage.keys import KeyRing, KeyStore
 from pluggably.storage.models import ModelStore
 from pluggably.telemetry import logs
 from pluggably.telemetry.metrics import Metrics
-from pluggably.wire.transport import WiredBackend
+from pluggably.wire.transport import FixedBackend, LeasedBackend
 
 log = structlog.get_logger()
 
@@ -147,8 +147,8 @@ class _Gateway:
         for name, provider in providers.items():
             client = HttpClient()
             closing.push_async_callback(client.close)
-            backends[name] = WiredBackend(provider, client)
-        on_this_machine = WiredBackend(pool, http)
+            backends[name] = FixedBackend(provider, client)
+        on_this_machine = LeasedBackend(pool, http)
 
         def backend(target: Target) -> Backend:
             return on_this_machine if catalog.local(target.backend) is not None else backends[target.backend]

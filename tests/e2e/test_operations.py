@@ -385,7 +385,7 @@ def test_nothing_tells_a_secret(watched: tuple[Gateway, FakeOpenAI]) -> None:
     gateway, fake = watched
     client = gateway.client
     made = client.post("/v1/keys", {"name": "a name", "scopes": ["generate"]}).json()
-    secret = made["secret"].rpartition("_")[2]
+    secret = made["secret"][-43:]  # what follows its public id
     caller = client.with_key(made["secret"])
     prompt = f"{CANARY} prompt"
     tools = [{"type": "function", "name": "get_weather", "description": prompt, "input_schema": {"title": CANARY}}]

@@ -174,7 +174,7 @@ def test_a_silent_stream_is_kept_alive(client: Client) -> None:
     """While the vendor is silent a comment comes every 15 seconds, so that no proxy gives the stream up."""
     fields: Json = {"model": "fake/stall-3", "input": "Hello", "stream": True, "timeouts": {"idle_s": 60}}
     connection, answer = client.send("POST", "/v1/generations", fields, timeout_s=25)
-    lines = []
+    lines: list[bytes] = []
     while not lines or not lines[-1].startswith(b":"):
         lines.append(answer.readline())
         assert lines[-1], "the stream ended"

@@ -125,6 +125,7 @@ class Gate:
         self._authenticate = authenticate
         self._limits = limits
         self._metrics = metrics
+        self._log = log.bind()
         # What a request touches is looked up once, not at each request.
         self._durations = {route.template: metrics.request_duration.labels(route.template) for route in routes.routes}
         self._durations[""] = metrics.request_duration.labels("none")
@@ -189,7 +190,7 @@ class Gate:
             self._counts[template, status] = count
         count.inc()
         self._durations[template].observe(duration_s)
-        log.info(
+        self._log.info(
             "request",
             request_id=request.id,
             key_id=request.principal.id if request.principal is not None else None,

@@ -108,8 +108,8 @@ class HttpRequest:
         """The body, which must say that it is JSON.
 
         Raises: UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
-        media_type = self.header(b"content-type").partition(";")[0].strip().lower()
-        if media_type != "application/json":
+        given = self.headers.get(b"content-type", b"")
+        if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
             raise UnsupportedMediaType("Send the body as JSON, with the header `Content-Type: application/json`.")
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise UnsupportedMediaType("Send the body without a Content-Encoding.")
@@ -148,7 +148,15 @@ class JsonAnswer(Response):
     media_type = "application/json"
 
     def __init__(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        super().__init__(encode(content), status, headers)
+        # As the framework's own, without what it does for bodies of unknown type: a third of the time.
+        self.status_code = status
+        self.background = None
+        self.body = encode(content)
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
 
 
 def problem_answer(error: PluggablyError, request_id: str) -> Response:

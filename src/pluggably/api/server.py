@@ -39,7 +39,6 @@ class LimitedProtocol(HttpToolsProtocol):
     body_timeout_s: ClassVar[float] = 30.0
     write_timeout_s: ClassVar[float] = WRITE_TIMEOUT_S
 
-    _head_bytes = 0
     _unfinished_bytes = 0
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -94,21 +93,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         cast(dict[str, Any], self.scope)["client_connection"] = self._client
         self._in_head = True
-        self._head_bytes = self._unfinished_bytes = 0
+        self._unfinished_bytes = 0
+        self._client.is_late = False
         self._head_came()
         self._await_head()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_came()
+        # A head that came in few reads was not yet counted.
+        self._bound(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         self._body_is_whole = False
         if not self._refused and not self.parser.should_upgrade():
             super().on_headers_complete()
@@ -155,10 +149,6 @@ class LimitedProtocol(HttpToolsProtocol):
         head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, self.parser.get_http_version().encode(), b"".join(kept))
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(head + rest)
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        self._bound(self._head_bytes)
 
     def _bound(self, size: int) -> None:
         if size > self.max_header_bytes:

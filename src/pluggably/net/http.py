@@ -8,8 +8,9 @@ the event itself.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 IDLE_CONNECTION_S = 4.0
 CONNECT_TIMEOUT_S = 10.0
 READ_BUFFER_BYTES = 256 * 1024
+LARGE_BODY_BYTES = 1024 * 1024
 # After a stream's end mark, how long to wait for the end of its HTTP body before the connection is given up.
 DRAIN_S = 0.25
 
 
 class Patience:
-    """How long to wait for a backend: for its first event, between events, and in all. Seconds."""
+    """How long to wait for a backend: for its first event, between events, and in all. Seconds. An answer that comes
+    whole has one event, its end: `for_whole` is the patience with that."""
 
     __slots__ = ("first_event_s", "idle_s", "total_s")
 
@@ -40,47 +43,71 @@ class Patience:
         self.idle_s = idle_s
         self.total_s = total_s
 
+    def for_whole(self) -> Patience:
+        return Patience(self.total_s, self.total_s, self.total_s)
+
 
 class Answer:
     """An answer whose head has come. It must be closed: `close` frees the connection, and cuts it where the body was
-    not read to its end, which is how a backend learns that nobody listens any more."""
+    not read to its end, which is how a backend learns that nobody listens any more.
+
+    Its one timer runs from before the request was sent, so it is made first and gets its `response` then."""
 
     __slots__ = (
         "_expired",
         "_loop",
         "_patience",
         "_reading_since",
-        "_response",
         "_seen_event",
+        "_sender",
         "_started",
         "_timer",
+        "response",
     )
 
-    def __init__(self, response: ClientResponse, patience: Patience, started: float) -> None:
-        self._response = response
+    response: ClientResponse
+
+    def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._started = started
-        self._reading_since: float | None = None
+        self._started = self._loop.time()
+        self._sender = asyncio.current_task()
+        self._reading_since: float | None = self._started
         self._seen_event = False
         self._expired: str | None = None
         self._timer = self._loop.call_later(min(patience.first_event_s, patience.total_s), self._check)
 
+    def opened(self, response: ClientResponse) -> None:
+        """The head has come."""
+        self.response = response
+        self._sender = None
+        self._reading_since = None
+
+    def not_opened(self) -> BackendTimeout | None:
+        """No head will come any more; the error, where that is because time ran out."""
+        self._timer.cancel()
+        if self._expired is None or self._sender is None or self._sender.uncancel() > 0:
+            return None
+        return BackendTimeout(self._expired)
+
     @property
     def status(self) -> int:
-        return self._response.status
+        return self.response.status
 
     @property
     def content_type(self) -> str:
-        return self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def headers(self) -> dict[str, str]:
         """All headers, with lower-case names."""
-        return {name.lower(): value for name, value in self._response.headers.items()}
+        return {name.lower(): value for name, value in self.response.headers.items()}
 
     def saw_event(self) -> None:
         """From now on the wait is between events, no longer for the first one."""
-        self._seen_event = True
+        if not self._seen_event:
+            self._seen_event = True
+            self._timer.cancel()
+            self._check()
 
     async def next_chunk(self) -> bytes:
         """What has come of the body since the last read, at least a byte; nothing at its end.
@@ -88,7 +115,7 @@ class Answer:
         Raises: BackendTimeout, BackendInvalidResponse (the connection broke before the body's end)."""
         self._reading_since = self._loop.time()
         try:
-            chunk: bytes = await self._response.content.readany()
+            chunk: bytes = await self.response.content.readany()
         except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
             raise self._broken(error) from error
         finally:
@@ -110,7 +137,8 @@ class Answer:
 
     async def drain(self) -> None:
         """Waits a little for the end of a body that has nothing more to say."""
-        self._patience = Patience(DRAIN_S, DRAIN_S, self._patience.total_s)
+        so_far_s = self._loop.time() - self._started
+        self._patience = Patience(DRAIN_S, DRAIN_S, min(self._patience.total_s, so_far_s + DRAIN_S))
         self._timer.cancel()
         self._timer = self._loop.call_later(DRAIN_S, self._check)
         with suppress(BackendTimeout, BackendInvalidResponse):
@@ -119,7 +147,7 @@ class Answer:
 
     def close(self) -> None:
         self._timer.cancel()
-        self._response.close() if not self._response.content.at_eof() else self._response.release()
+        self.response.close() if not self.response.content.at_eof() else self.response.release()
 
     def _broken(self, error: BaseException) -> BackendTimeout | BackendInvalidResponse:
         if self._expired:
@@ -135,7 +163,9 @@ class Answer:
             waits_from = self._started
         idle_end = waits_from + limit_s
         total_end = self._started + self._patience.total_s
-        if now >= total_end:
+        if self._sender is not None and now >= min(idle_end, total_end):
+            self._expire(f"The backend did not answer within {min(limit_s, self._patience.total_s):g} s.")
+        elif now >= total_end:
             self._expire(f"The backend did not finish within {self._patience.total_s:g} s.")
         elif now >= idle_end and self._reading_since is not None:
             what = "sent nothing for" if self._seen_event else "sent no first event within"
@@ -145,9 +175,12 @@ class Answer:
 
     def _expire(self, reason: str) -> None:
         self._expired = reason
+        if self._sender is not None:
+            self._sender.cancel()
+            return
         # Fails the pending read at once, in the task that reads, without cancelling that task.
-        self._response.content.set_exception(BackendTimeout(reason))
-        self._response.close()
+        self.response.content.set_exception(BackendTimeout(reason))
+        self.response.close()
 
 
 class HttpClient:
@@ -178,36 +211,47 @@ class HttpClient:
             if len(self._urls) > 256:
                 self._urls.clear()
             parsed = self._urls[url] = URL(url)
-        started = asyncio.get_running_loop().time()
-        limit_s = min(patience.first_event_s, patience.total_s)
+        answer = Answer(patience)
         try:
-            async with asyncio.timeout(limit_s):
-                response = await self._exchange(method, parsed, headers, body)
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ServerTimeoutError):
-                raise BackendUnreachable(f"No connection to the backend within {CONNECT_TIMEOUT_S:g} s.") from error
-            raise BackendTimeout(f"The backend did not answer within {limit_s:g} s.") from error
-        except aiohttp.InvalidURL as error:
-            raise BackendUnreachable("The backend's URL is not valid; see `base_url` in the config.") from error
-        except aiohttp.ClientConnectorError as error:
-            raise BackendUnreachable(f"No connection to the backend{_reason(error)}.") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise BackendUnreachable(f"The connection broke before an answer came{_reason(error)}.") from error
-        return Answer(response, patience, started)
+            answer.opened(await self._exchange(method, parsed, headers, body))
+        except BaseException as error:
+            meant = answer.not_opened() or _unopened(error)
+            if meant is error:
+                raise
+            raise meant from error
+        return answer
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> ClientResponse:
         """Some servers close a connection that they promised to keep. A request that could not be written into such
         a one has not left, and goes again, once; one that was written and not answered may have been done."""
         try:
-            return await self._session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
+            return await self._request(method, url, headers, body)
         except aiohttp.ClientOSError as error:
             # The library's own words are the one thing that tells this case (aiohttp 3.14, client_reqrep.py).
             if "Can not write request body" not in str(error):
                 raise
-        return await self._session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
+        return await self._request(method, url, headers, body)
+
+    def _request(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> Awaitable[ClientResponse]:
+        # A large body goes in pieces: written at once it would hold the loop.
+        data = body if len(body) < LARGE_BODY_BYTES else io.BytesIO(body)
+        return self._session.request(method, url, data=data or None, headers=headers, allow_redirects=False)
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def _unopened(error: BaseException) -> BaseException:
+    """What it means that no head of an answer came; the error itself where it is none of the network."""
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return BackendUnreachable(f"No connection to the backend within {CONNECT_TIMEOUT_S:g} s.")
+    if isinstance(error, aiohttp.InvalidURL):
+        return BackendUnreachable("The backend's URL is not valid; see `base_url` in the config.")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return BackendUnreachable(f"No connection to the backend{_reason(error)}.")
+    if isinstance(error, aiohttp.ClientError | ConnectionError):
+        return BackendUnreachable(f"The connection broke before an answer came{_reason(error)}.")
+    return error
 
 
 def _reason(error: BaseException) -> str:

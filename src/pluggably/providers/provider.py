@@ -6,19 +6,19 @@ address is fixed, so a lease is free and never waits; it is prebuilt, and a requ
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from pluggably.domain.catalog import Target
-from pluggably.domain.generation import Location, Progress
+from pluggably.domain.generation import Location
 from pluggably.wire.codec import Codec
 from pluggably.wire.endpoint import Endpoint
 
 
 class Provider:
-    """One account at one service; an `AddressSource`."""
+    """One account at one service; a `FixedAddress`."""
 
     def __init__(
         self,
@@ -48,13 +48,9 @@ class Provider:
         self._always_streams = always_streams
         self._endpoints: dict[str, Endpoint] = {}
 
-    async def lease(
-        self,
-        target: Target,
-        keep_alive_s: float | None = None,  # noqa: ARG002  a runner's business
-    ) -> AsyncGenerator[Progress | Endpoint, None]:
-        """The endpoint, at once: nothing is started, and nothing is given back."""
-        yield self._endpoints.get(target.model) or self._endpoint(target.model)
+    def endpoint(self, target: Target) -> Endpoint:
+        """Where a target's calls go."""
+        return self._endpoints.get(target.model) or self._endpoint(target.model)
 
     def _endpoint(self, model: str) -> Endpoint:
         if len(self._endpoints) >= 1024:  # clients name the models, so there may be any number

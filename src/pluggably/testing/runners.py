@@ -46,7 +46,7 @@ from pluggably.runners.runner import ServerRunner
 from pluggably.wire.codec import Address, Codec
 from pluggably.wire.codecs.openai import OpenAICodec
 from pluggably.wire.endpoint import Endpoint
-from pluggably.wire.transport import WiredBackend
+from pluggably.wire.transport import LeasedBackend
 
 BACKOFF_S = 0.2
 
@@ -55,7 +55,7 @@ class House(NamedTuple):
     """What a test of the suite works with."""
 
     pool: Pool
-    backend: WiredBackend
+    backend: LeasedBackend
     http: HttpClient
     target: Target
 
@@ -248,7 +248,7 @@ class RunnerContract(ABC):
         pool.add(model)
         target = Target(backend=model.runner, model=model.id, location="local")
         try:
-            yield House(pool, WiredBackend(pool, http), http, target)
+            yield House(pool, LeasedBackend(pool, http), http, target)
         finally:
             await pool.close(grace_s=0)
             await http.close()

@@ -1,7 +1,7 @@
 """Where a backend is: what a lease gives, and who gives leases.
 
-A provider's address is fixed, so its lease is free; a runner's is leased from the pool, which may have to start a
-process and wait. After the lease they are the same thing.
+A provider's address is fixed; a runner's is leased from the pool, which may have to start a process and wait. After
+that they are the same thing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     always_streams: bool = False
 
 
+class FixedAddress(Protocol):
+    """A provider."""
+
+    def endpoint(self, target: Target) -> Endpoint: ...
+
+
 class AddressSource(Protocol):
-    """A provider, or the runner pool."""
+    """The runner pool."""
 
     def lease(self, target: Target, keep_alive_s: float | None = None) -> AsyncGenerator[Progress | Endpoint, None]:
         """Yields progress while it has to wait, then the endpoint, once and last. Closing the generator gives the

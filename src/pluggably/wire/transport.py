@@ -18,7 +18,7 @@ from pluggably.domain.generation import Completed, Event, GenerationRequest, Lea
 from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
-from pluggably.wire.endpoint import AddressSource, Endpoint
+from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress
 from pluggably.wire.framing import NdjsonFramer, SseFramer
 
 log = structlog.get_logger()
@@ -28,8 +28,23 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 MAX_FAULT_BYTES = 256 * 1024
 
 
-class WiredBackend:
-    """A backend: an address to lease and a wire to speak. What `gateway.dispatch` runs generations on."""
+class FixedBackend:
+    """A backend whose address never changes: a provider, and the wire that it speaks."""
+
+    def __init__(self, place: FixedAddress, client: HttpClient) -> None:
+        self._place = place
+        self._client = client
+
+    def generate(
+        self, request: GenerationRequest, target: Target, patience: Patience
+    ) -> AsyncGenerator[Sequence[Event], None]:
+        """The events of one attempt, those of one read together; the last is `Completed`. Closing it early cuts the
+        backend's work."""
+        return attempt(self._client, request, self._place.endpoint(target), patience)
+
+
+class LeasedBackend:
+    """A backend whose address is leased for each generation: the models of this machine."""
 
     def __init__(self, source: AddressSource, client: HttpClient) -> None:
         self._source = source
@@ -38,8 +53,7 @@ class WiredBackend:
     async def generate(
         self, request: GenerationRequest, target: Target, patience: Patience
     ) -> AsyncGenerator[Sequence[Event], None]:
-        """Progress while the lease waits, then the events of one attempt, those of one read together; the last is
-        `Completed`. Closing it early cuts the backend's work and gives the lease back."""
+        """As above, with progress before it while the lease waits. Closing it early also gives the lease back."""
         clock = asyncio.get_running_loop().time
         asked_at = clock()
         waited = False
@@ -79,7 +93,8 @@ async def attempt(
         if call is None:
             break
         headers = {**call.headers, **endpoint.headers}
-        answer = await client.send(call.method, call.url, headers, call.body, patience)
+        waits = patience if call.framing is not None else patience.for_whole()
+        answer = await client.send(call.method, call.url, headers, call.body, waits)
         try:
             if answer.status >= 300:
                 raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -17,16 +16,8 @@ from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.endpoint import Endpoint
 
 
-def leased(provider: Provider, model: str = "m") -> Endpoint:
-    """What a lease yields, which must be the endpoint alone."""
-
-    async def lease() -> list[Any]:
-        target = Target(backend=provider.name, model=model, location="remote")
-        return [step async for step in provider.lease(target)]
-
-    (endpoint,) = asyncio.run(lease())
-    assert isinstance(endpoint, Endpoint)
-    return endpoint
+def endpoint_of(provider: Provider, model: str = "m") -> Endpoint:
+    return provider.endpoint(Target(backend=provider.name, model=model, location="remote"))
 
 
 def provider_of(name: str, **overrides: Any) -> Provider:
@@ -66,8 +57,8 @@ def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() ->
 def test_a_lease_yields_a_prebuilt_endpoint() -> None:
     """The same object for the same model, with the credential in its headers."""
     provider = provider_of("openai", api_key="sk-test", headers={"OpenAI-Organization": "acme"})
-    endpoint = leased(provider, "gpt-4o")
-    assert endpoint is leased(provider, "gpt-4o")
+    endpoint = endpoint_of(provider, "gpt-4o")
+    assert endpoint is endpoint_of(provider, "gpt-4o")
     assert (endpoint.backend, endpoint.model, endpoint.location) == ("openai", "gpt-4o", "remote")
     assert endpoint.base_url == "https://api.openai.com/v1"
     assert endpoint.headers == {"Authorization": "Bearer sk-test", "OpenAI-Organization": "acme"}
@@ -76,7 +67,7 @@ def test_a_lease_yields_a_prebuilt_endpoint() -> None:
 
 def test_a_provider_without_a_key_sends_none() -> None:
     """And an operator's word on its location, and a slash too many, are taken."""
-    endpoint = leased(provider_of("ollama", location="local", base_url="http://box:11434/v1/"))
+    endpoint = endpoint_of(provider_of("ollama", location="local", base_url="http://box:11434/v1/"))
     assert dict(endpoint.headers) == {}
     assert (endpoint.location, endpoint.base_url, endpoint.always_streams) == ("local", "http://box:11434/v1", True)
 
@@ -85,19 +76,8 @@ def test_clients_cannot_fill_the_memory_with_model_names() -> None:
     """They may ask for any name; endpoints are kept for some of them only."""
     provider = provider_of("groq")
     for number in range(3000):
-        assert leased_now(provider, f"m{number}").model == f"m{number}"
+        assert endpoint_of(provider, f"m{number}").model == f"m{number}"
     assert len(provider._endpoints) <= 1024
-
-
-def leased_now(provider: Provider, model: str) -> Endpoint:
-    """Like `leased`, without an event loop: a lease never waits."""
-    lease = provider.lease(Target(backend=provider.name, model=model, location="remote"))
-    try:
-        lease.asend(None).send(None)
-    except StopIteration as stop:
-        assert isinstance(stop.value, Endpoint)
-        return stop.value
-    raise AssertionError("it waited")
 
 
 def test_a_provider_does_not_show_its_key() -> None:
