@@ -3,7 +3,7 @@
     python score.py ../src/pluggably/demo/demo.gguf            # counts per category
     python score.py ../src/pluggably/demo/demo.gguf --misses   # and every wrong answer
 
-The questions of `unseen_*` are written by hand in words that the corpus does not use, so they tell how the
+The questions of `unseen_*` are written by hand, mostly in words that the corpus does not use, so they tell how the
 model does with people; the other categories count how well the tables are learnt.
 """
 
@@ -320,7 +320,7 @@ def double_result_cases(rng: random.Random) -> list[Case]:
     return cases
 
 
-# Question and a part of the right answer. None of these wordings is in the corpus.
+# Question and a part of the right answer, mostly in wordings that are not in the corpus.
 UNSEEN_HELP = [
     ("I just cloned the repo, how do I get the server going?", "make serve"),
     ("What's the command to launch the gateway?", "make serve"),

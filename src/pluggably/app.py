@@ -249,6 +249,12 @@ async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -
     return list(models.values())
 
 
+def _demo_model() -> LocalModel:
+    """So small a model needs a steady hand: at llama.cpp's own temperature it sometimes forgets what it knows."""
+    options = {"extra_body": {"temperature": 0.1}}
+    return LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4, options=options)
+
+
 def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool) -> None:
     """Brings the gauges up to date."""
     metrics.running.set(len(dispatch.running))

@@ -186,11 +186,11 @@ def test_version(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_installed_program(tmp_path: Path) -> None:
+def test_the_installed_program(tmp_path: Path, needs: Needs) -> None:
     """The program `pluggably` that the package installs is the same command."""
     program = Path(sys.executable).with_name("pluggably")
     if not program.exists():
-        pytest.skip("the package is not installed, only on the path")
+        needs.missing("the package is not installed: `pip install --editable .`")
     done = subprocess.run([program, "version"], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout == run_command(tmp_path, "version").stdout
 

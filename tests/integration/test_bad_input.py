@@ -225,7 +225,7 @@ def lists(depth: int) -> bytes:
         b'{"model":"chat","input":"hi","modality":"embedding","parameters":{"temperature":1}}',
         b'{"model":"chat","input":["a",{"role":"user","content":"x"}]}',
         b'{"model":"chat","input":"hi","routing":{"only":[]}}',
-        b'{"model":"chat","input":"hi","routing":{"order":["x"]}}',
+        b'{"model":"chat","input":"hi","routing":{"sort":"x"}}',
         b'{"model":"nowhere/model","input":"hi"}',
         b'{"model":"fake/","input":"hi"}',
         b'{"model":"/","input":"hi"}',
@@ -272,7 +272,7 @@ def test_a_large_wrong_body_quotes_nothing_and_points(gateway: Gateway) -> None:
     part = {"type": CANARY}
     for body, pointer in (
         ({"model": "chat", "input": padding, "on_unsupported": CANARY}, "/on_unsupported"),
-        ({"model": "chat", "input": padding, "unknown": CANARY}, "/unknown"),
+        ({"model": "chat", "input": padding, "unknown": CANARY}, ""),
         ({"model": "chat", "input": [{"role": "user", "content": [part]}], "metadata": {"a": padding}}, None),
         ({"model": "chat", "input": [{"role": CANARY, "content": padding}]}, "/input/0/role"),
         ({"model": "chat", "input": [{"role": "user", "text": padding}]}, None),

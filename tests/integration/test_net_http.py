@@ -158,7 +158,7 @@ def test_a_request_is_sent_as_it_is() -> None:
         async with serving(script) as server, calling() as client:
             answer = await send(client, server, body=b'{"a":1}')
             assert (answer.status, answer.content_type) == (200, "text/plain")
-            assert answer.headers()["x-some"] == "Thing"
+            assert answer.headers["x-some"] == "Thing"
             assert await answer.read(100) == b"hello"
             answer.close()
         assert seen[0].line == "POST /v1/call HTTP/1.1"

@@ -66,7 +66,7 @@ async def ask(http, endpoint, method, path, body=None, **headers):
 async def read(http, endpoint, method, path, body=None, **headers):
     answer = await ask(http, endpoint, method, path, body, **headers)
     try:
-        return answer.status, answer.headers(), json.loads(await answer.read(10_000_000))
+        return answer.status, answer.headers, json.loads(await answer.read(10_000_000))
     finally:
         answer.close()
 

@@ -604,7 +604,7 @@ def test_what_comes_behind_a_request_does_not_break_into_its_answer(quick: Loopb
         assert client.head().status == 200
         eventually(lambda: quick.seen.waiting == 1)
         client.send(behind)
-        client.socket.settimeout(1.5)
+        client.socket.settimeout(0.8)
         received = b""
         try:
             while piece := client.receive():

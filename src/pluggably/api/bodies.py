@@ -12,7 +12,7 @@ violation that is told.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -52,13 +52,16 @@ def decode(body: bytes | msgspec.Raw, kind: type[T] | Any, *, root: str = "") ->
     return result
 
 
-def check_nesting(body: bytes, limit: int, *values: Any) -> None:
+def may_nest(body: bytes, limit: int) -> bool:
+    """Whether a body could be nested deeper than `limit`: a quick look that spares most bodies a walk."""
+    return body.count(b"{") + body.count(b"[") > limit
+
+
+def check_nesting(values: Iterable[Any], limit: int) -> None:
     """Refuses free-form values that are nested deeper than `limit`. Typed values need no check: their depth is that
     of their types.
 
     Raises: InvalidRequest."""
-    if body.count(b"{") + body.count(b"[") <= limit:
-        return
     level = [value for value in values if isinstance(value, dict | list)]
     for _ in range(limit):
         if not level:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from pluggably.api.bodies import check_nesting, decode
+from pluggably.api.bodies import check_nesting, decode, may_nest
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.sse import EventStream
@@ -51,10 +51,14 @@ from pluggably.gateway.registry import Registry
 
 
 class Routing(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which targets may serve: names of providers or local models, or the classes `local` and `remote`."""
+    """Which targets may serve, and in which order: names of providers or local models, or the classes `local`,
+    `remote` and `free`. While a model has one target, `order`, `sort` and `fallbacks` have nothing to choose."""
 
     only: list[str] | None = None
     ignore: list[str] = []
+    order: list[str] = []
+    sort: Literal["price", "latency"] | None = None
+    fallbacks: bool = True
 
 
 class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -106,7 +110,8 @@ class Generations:
         raw = await http.json()
         body: GenerationBody = decode(raw, GenerationBody)
         _check_acceptable(http)
-        _check_nesting(raw, body, http.limits.nesting)
+        if may_nest(raw, http.limits.nesting):
+            check_nesting(_free_forms(body), http.limits.nesting)
         target = self._catalog.resolve(body.model)
         request = resolved(body, await self._registry.modalities(target))
         _check_routing(body.routing, target)
@@ -227,27 +232,28 @@ def _tool_violations(body: GenerationBody) -> Iterator[Violation]:
         yield Violation("/tool_choice", "needs `tools`")
 
 
-def _check_nesting(raw: bytes, body: GenerationBody, limit: int) -> None:
-    free: list[Any] = [body.provider_options]
+def _free_forms(body: GenerationBody) -> Iterator[Any]:
+    """What a client may nest as deep as it likes."""
+    yield body.provider_options
     for tool in body.tools:
-        free += (tool.input_schema, tool.provider_options)
+        yield tool.input_schema
+        yield tool.provider_options
     if isinstance(body.response_format, JsonSchemaFormat):
-        free.append(body.response_format.schema)
+        yield body.response_format.schema
     if not isinstance(body.input, str):
         for message in body.input:
             if isinstance(message, Message):
-                free.append(message.provider_options)
-                free += _free_forms(message.content)
-    check_nesting(raw, limit, *free)
+                yield message.provider_options
+                yield from _free_forms_of(message.content)
 
 
-def _free_forms(content: str | Sequence[Part]) -> Iterator[Any]:
-    """What a client may nest as deep as it likes in the parts of a message."""
+def _free_forms_of(content: str | Sequence[Part]) -> Iterator[Any]:
+    """The same, in the parts of a message."""
     if isinstance(content, str):
         return
     for part in content:
         if isinstance(part, ToolResult):
-            yield from _free_forms(part.content)
+            yield from _free_forms_of(part.content)
         if isinstance(part, ProviderItem):
             yield part.data
             continue
@@ -268,7 +274,8 @@ def _check_routing(routing: Routing | None, target: Target) -> None:
     """A promise about where a request may go is kept, or the request is refused."""
     if routing is None:
         return
-    names = {target.backend, target.location}
+    # Only what runs here is known to cost nothing.
+    names = {target.backend, target.location, *(["free"] if target.location == "local" else [])}
     allowed = routing.only is None or not names.isdisjoint(routing.only)
     if not allowed or not names.isdisjoint(routing.ignore):
         raise InvalidRequest(

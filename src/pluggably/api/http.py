@@ -27,7 +27,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 # What a client may choose as its request's id: safe in a header, a log line and a URL.
-_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 encode = msgspec.json.Encoder().encode
 
@@ -84,8 +84,8 @@ class HttpRequest:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        sent = self.headers.get(b"x-request-id", b"").decode("latin-1")
-        self.id = sent if _SANE_ID.fullmatch(sent) else new_id("req_")
+        sent = self.headers.get(b"x-request-id")
+        self.id = sent.decode() if sent is not None and _SANE_ID.fullmatch(sent) else new_id("req_")
         self.principal: Principal | None = None
         self.parameters: dict[str, str] = {}
         # What a handler adds to the request's line in the log.

@@ -223,6 +223,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "Routing": {
         "only": "Nothing but these may serve; null is anything.",
         "ignore": "These may not serve.",
+        "order": "These first, in this order. Has nothing to choose while a model has one target.",
+        "sort": "The cheapest or the fastest first. Has nothing to choose while a model has one target.",
+        "fallbacks": "Whether another target may be tried. Has nothing to choose while a model has one target.",
     },
     "Message": {
         "role": "Who speaks.",

@@ -80,6 +80,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         if self._in_head:
+            if self._head_timer is None:
+                self._await_head()
             # One endless header calls back only at its end, so what came of an unfinished head is counted as well.
             self._unfinished_bytes += len(data)
             self._bound(self._unfinished_bytes)
@@ -95,8 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._unfinished_bytes = 0
         self._client.is_late = False
-        self._head_came()
-        self._await_head()
+        self._head_came()  # the one for a connection that sends nothing
 
     def on_headers_complete(self) -> None:
         self._in_head = False

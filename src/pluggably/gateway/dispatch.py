@@ -65,6 +65,7 @@ class Run:
         self._created_at = datetime.now(UTC)
         self._started_at: datetime | None = None
         self._completed_at: datetime | None = None
+        self._ended: Generation | None = None
         self._stopped_by: PluggablyError | None = None
         self._task: asyncio.Task[object] | None = None
 
@@ -82,6 +83,9 @@ class Run:
 
     def generation(self) -> Generation:
         """The whole of it, as it stands now; after the last event, as it ended."""
+        return self._ended or self._standing()
+
+    def _standing(self) -> Generation:
         return Generation(
             id=self.id,
             status=self._status,
@@ -144,7 +148,8 @@ class Run:
             usage.duration_s = round(clock() - began, 6)
             self._dispatch.running.discard(self)
             await self._dispatch.ledger.settle(usage, self.target)
-            self.facts.update(self._dispatch.ledger.record(self.generation(), self.target))
+            self._ended = self._standing()
+            self.facts.update(self._dispatch.ledger.record(self._ended, self.target))
 
     def _start(self) -> Started:
         return Started(ServedBy(self.target.backend, self.target.model, self.target.location))

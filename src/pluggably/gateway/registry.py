@@ -35,7 +35,7 @@ class LocalModels(Protocol):
 
     def add(self, model: LocalModel) -> None: ...
 
-    async def remove(self, model_id: str) -> None: ...
+    async def remove(self, model_id: str, *, at_once: bool = False) -> None: ...
 
     async def load(self, model_id: str) -> None: ...
 
@@ -190,7 +190,7 @@ class Registry:
             await self._kept.remove(name)
             self._catalog.remove(name)
             self._modalities.pop(name, None)
-            await self._pool.remove(name)
+            await self._pool.remove(name, at_once=force)
 
     async def load(self, name: str) -> None:
         """Starts a local model's process and waits until it is ready. Raises: InvalidRequest, ModelUnavailable."""

@@ -98,9 +98,10 @@ class Answer:
     def content_type(self) -> str:
         return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-    def headers(self) -> dict[str, str]:
-        """All headers, with lower-case names."""
-        return {name.lower(): value for name, value in self.response.headers.items()}
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers; their names are found in any case."""
+        return self.response.headers
 
     def saw_event(self) -> None:
         """From now on the wait is between events, no longer for the first one."""

@@ -80,6 +80,7 @@ class LlamaCppOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     go to the GPU; by default as many as fit. `cache_ram_mib`: how much memory llama.cpp may take to keep prompts of
     earlier requests. `embedding`: whether embeddings are served; by default where the weights are made for it.
     `pooling`: how a text's vector is made from its tokens' vectors; by default as the weights say, else the mean.
+    `extra_body`: fields of llama.cpp's own chat body that stand where a request says nothing, such as `temperature`.
     """
 
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
@@ -88,6 +89,7 @@ class LlamaCppOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     flash_attention: FlashAttention = "auto"
     embedding: bool | None = None
     pooling: Pooling | None = None
+    extra_body: dict[str, Any] = {}
 
 
 class LlamaCpp:
@@ -165,7 +167,7 @@ def _launch_wheel(
         guarded=False,
         address="announced",
         model=model.id,
-        codec_options=CODEC_OPTIONS,
+        codec_options={**CODEC_OPTIONS, "extra_body": options.extra_body},
         headers=_headers(placement),
         always_streams=True,
     )
@@ -208,7 +210,7 @@ def _launch_program(
         env=env,
         address="chosen",
         model=model.id,
-        codec_options=CODEC_OPTIONS,
+        codec_options={**CODEC_OPTIONS, "extra_body": options.extra_body},
         headers=_headers(placement),
         always_streams=True,
     )

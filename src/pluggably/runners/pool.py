@@ -111,11 +111,13 @@ class Pool:
             raise InvalidRequest(f"The options of {model.id} are wrong: {error}", pointer="/options") from error
         self._lanes[model.id] = _Lane(self, model, runner, options)
 
-    async def remove(self, model_id: str) -> None:
-        """Unloads the model and forgets it. Raises: ModelNotFound."""
+    async def remove(self, model_id: str, *, at_once: bool = False) -> None:
+        """Unloads the model and forgets it; its running generations get a moment to end, unless `at_once`.
+
+        Raises: ModelNotFound."""
         lane = self._lane(model_id)
         del self._lanes[model_id]
-        await lane.unload(self._settings.unload_grace_s)
+        await lane.unload(0.0 if at_once else self._settings.unload_grace_s)
 
     def models(self) -> list[LocalModel]:
         return [lane.model for lane in self._lanes.values()]

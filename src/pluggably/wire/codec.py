@@ -60,7 +60,7 @@ class HttpCall(Struct, frozen=True, kw_only=True):
 
 
 class HttpReply(Struct, frozen=True, kw_only=True):
-    """A whole answer. `headers` has lower-case names."""
+    """A whole answer. The names of `headers` are to be looked up in lower case."""
 
     status: int
     headers: Mapping[str, str]

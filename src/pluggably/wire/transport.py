@@ -175,4 +175,4 @@ def _place(error: Exception) -> str:
 
 async def _reply(answer: Answer, limit_bytes: int) -> HttpReply:
     body = await answer.read(limit_bytes)
-    return HttpReply(status=answer.status, headers=answer.headers(), body=body)
+    return HttpReply(status=answer.status, headers=answer.headers, body=body)

@@ -302,7 +302,7 @@ def test_deep_nesting_is_refused(depth: int, brackets: tuple[str, str]) -> None:
     raw = b'{"model":"a","input":"x","provider_options":{"a":{"b":' + deep + b"}}}"
     with pytest.raises(InvalidRequest) as refused:
         body: GenerationBody = decode(raw, GenerationBody)
-        check_nesting(raw, 32, body.provider_options)
+        check_nesting([body.provider_options], 32)
     assert "nested" in refused.value.detail
     refusal(b'{"model":1,"provider_options":{"a":' + deep + b"}}")
     refusal(deep)
@@ -320,10 +320,10 @@ def test_the_depth_is_that_of_the_value_alone() -> None:
     for depth, passes in ((32, True), (33, False)):
         raw = json.dumps([nested(depth), [[]] * 50]).encode()
         if passes:
-            check_nesting(raw, 32, nested(depth), [[]] * 50)
+            check_nesting([nested(depth), [[]] * 50], 32)
         else:
             with pytest.raises(InvalidRequest):
-                check_nesting(raw, 32, nested(depth))
+                check_nesting([nested(depth)], 32)
 
 
 # ── whatever comes ──────────────────────────────────────────────────────────────────────────────────────────────────

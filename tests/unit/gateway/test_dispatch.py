@@ -87,11 +87,16 @@ class Scripted:
 class Gateway:
     """A dispatch with one local model, and what it counts."""
 
-    def __init__(self, backend: Backend, most_running: int = 10) -> None:
+    def __init__(self, backend: Backend | Exception, most_running: int = 10) -> None:
+        def find(target: Target) -> Backend:
+            if isinstance(backend, Exception):
+                raise backend
+            return backend
+
         self.metrics = Metrics()
         catalog = Catalog({"far": "remote"}, {}, [LocalModel(id="m", runner="toy")])
         ledger = Ledger(self.metrics, Prices(), {})
-        self.dispatch = Dispatch(catalog, lambda target: backend, ledger, LIMITS, most_running)
+        self.dispatch = Dispatch(catalog, find, ledger, LIMITS, most_running)
 
     def start(self, model: str = "m", **fields: Any) -> Run:
         asked = GenerationRequest(
@@ -251,12 +256,7 @@ def test_a_backend_that_cannot_be_found_is_a_failure_of_the_run() -> None:
     """What `plan` raises ends the run like anything else."""
 
     async def main() -> None:
-        gateway = Gateway(Scripted())
-
-        def none(target: Target) -> Backend:
-            raise Overloaded("none")
-
-        gateway.dispatch._backends = none
+        gateway = Gateway(Overloaded("none"))
         assert isinstance(await failure(gateway.start()), Overloaded)
         assert gateway.counted("failed") == 1
 
