@@ -88,7 +88,7 @@ class _Arrangement:
                 arranged["exception"] = self._told(error)
         return arranged
 
-    def _told(self, error: BaseException) -> list[str]:
+    def _told(self, error: BaseException) -> str:
         """The exception and its causes, each with the calls that led to it, the innermost last."""
         told: list[str] = []
         seen: BaseException | None = error
@@ -96,7 +96,7 @@ class _Arrangement:
             text = f": {seen}" if self._with_text else ""
             told += [f"{type(seen).__name__}{text}", *_calls(seen.__traceback__)]
             seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-        return told
+        return "\n".join(told)
 
 
 def _calls(trace: TracebackType | None) -> list[str]:

@@ -33,7 +33,7 @@ class Pool:
         assert model.id not in self.models
         self.models[model.id] = model
 
-    async def remove(self, model_id: str) -> None:
+    async def remove(self, model_id: str, *, at_once: bool = False) -> None:
         await asyncio.sleep(0)
         del self.models[model_id]
 
