@@ -73,7 +73,7 @@ class Gateway:
         sent.update(headers or {})
         connection = http.client.HTTPConnection(self.host, self.port, timeout=wait_s)
         try:
-            connection.request(method, path, body, sent)  # type: ignore[arg-type]
+            connection.request(method, path, body, sent)
             answer = connection.getresponse()
             lower = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, lower, answer.read())

@@ -318,7 +318,6 @@ def nested(depth: int) -> Any:
 def test_the_depth_is_that_of_the_value_alone() -> None:
     """A list of as many levels as are allowed passes, one more does not, and width is not depth."""
     for depth, passes in ((32, True), (33, False)):
-        raw = json.dumps([nested(depth), [[]] * 50]).encode()
         if passes:
             check_nesting([nested(depth), [[]] * 50], 32)
         else:

@@ -86,7 +86,8 @@ def test_everything_has_its_place() -> None:
 def test_an_open_item_has_what_came_so_far(item: Any, field: str) -> None:
     """A stream that fails keeps the beginning of its last item; the item of the event is left as it was."""
     delta: dict[str, Any] = {field: "ab"}
-    fold = folded(ItemStarted(0, item), ItemDelta(0, "x", **delta), ItemDelta(0, "x", **{field: "cd"}))
+    more: dict[str, Any] = {field: "cd"}
+    fold = folded(ItemStarted(0, item), ItemDelta(0, "x", **delta), ItemDelta(0, "x", **more))
     assert getattr(fold.output()[0], field) == "abcd"
     assert getattr(item, field) == ""
 
@@ -185,7 +186,8 @@ def test_what_was_answered_can_be_sent_back_word_for_word(output: list[Any]) -> 
     """The output of an answer is, as JSON, the content of an assistant's message, and is understood as itself."""
     sent = json.loads(msgspec.json.encode(output))
     body = {"model": "m", "input": [{"role": "assistant", "content": sent}]}
-    message = decode(json.dumps(body).encode(), GenerationBody).input[0]
+    decoded: GenerationBody = decode(json.dumps(body).encode(), GenerationBody)
+    message = decoded.input[0]
     assert isinstance(message, Message)
     assert message.content == output
     assert json.loads(msgspec.json.encode(message.content)) == sent
