@@ -15,7 +15,7 @@ from pluggably.api import queries
 from pluggably.api.auth import Authenticate, demand, principal_of
 from pluggably.api.http import HttpRequest, Limits, Receive, Scope, Send, problem_answer
 from pluggably.domain import access
-from pluggably.errors import InternalError, MethodNotAllowed, NotFound, PluggablyError
+from pluggably.errors import InternalError, InvalidRequest, MethodNotAllowed, NotFound, PluggablyError
 from pluggably.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -172,6 +172,9 @@ class Gate:
                 demand(request.principal, route.scope)
             if request.scope["query_string"]:
                 queries.check(request.query, route.query)
+        if b"idempotency-key" in request.headers:
+            # A header that promises what is not kept must not pass in silence.
+            raise InvalidRequest("`Idempotency-Key` is not taken here; leave the header out.")
         return await route.handler(request)
 
     async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:

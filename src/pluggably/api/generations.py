@@ -105,8 +105,6 @@ class Generations:
         self._dispatch = dispatch
 
     async def create(self, http: HttpRequest) -> Answer:
-        if http.headers.get(b"idempotency-key") is not None:
-            raise InvalidRequest("`Idempotency-Key` is for background generations; leave the header out here.")
         raw = await http.json()
         body: GenerationBody = decode(raw, GenerationBody)
         _check_acceptable(http)

@@ -403,3 +403,9 @@ def test_a_query_is_checked_against_its_row() -> None:
     assert exchange.asked(headers=key, query="limit=zero").status == 400
     assert exchange.asked(headers=key, query="canary=1").status == 400
     assert "canary" not in json.dumps(exchange.json)
+
+
+def test_an_idempotency_key_is_refused() -> None:
+    """The header promises what no route keeps yet, so it does not pass in silence."""
+    exchange = Exchange([row()]).asked(headers={"Idempotency-Key": "x"})
+    assert (exchange.status, exchange.json["code"]) == (400, "invalid_request")

@@ -376,12 +376,6 @@ def test_a_body_that_is_no_json(headers: dict[bytes, bytes]) -> None:
         call(GOOD, headers)
 
 
-def test_an_idempotency_key_is_for_background_work() -> None:
-    """The header promises what a foreground generation cannot keep."""
-    with pytest.raises(InvalidRequest, match="Idempotency-Key"):
-        call(GOOD, {b"idempotency-key": b"x"})
-
-
 @pytest.mark.parametrize("routing", [{}, {"only": ["local"]}, {"only": ["m"]}, {"ignore": ["remote", "far"]}])
 def test_a_routing_that_leaves_the_target(routing: dict[str, Any]) -> None:
     """The target's name or its location is among what may serve."""
