@@ -7,6 +7,7 @@ There is one path for every way of answering. A plain answer reads a run's event
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -115,7 +116,7 @@ class Run:
         Raises: whatever ended the run, after the run's state has been settled."""
         self._task = asyncio.current_task()
         self._dispatch.running.add(self)
-        clock = asyncio.get_running_loop().time
+        clock = time.perf_counter  # the loop's own clock stands still within a turn of the loop
         began = clock()
         usage = self._fold.usage
         try:

@@ -67,9 +67,9 @@ class Answer:
 
     response: ClientResponse
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
         self._patience = patience
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._started = self._loop.time()
         self._sender = asyncio.current_task()
         self._reading_since: float | None = self._started
@@ -201,6 +201,7 @@ class HttpClient:
             read_bufsize=READ_BUFFER_BYTES,
         )
         self._urls: dict[str, URL] = {}
+        self._loop = asyncio.get_running_loop()
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, patience: Patience) -> Answer:
         """Sends a request and waits for the head of the answer. Redirects are not followed: an answer of 300 and
@@ -212,7 +213,7 @@ class HttpClient:
             if len(self._urls) > 256:
                 self._urls.clear()
             parsed = self._urls[url] = URL(url)
-        answer = Answer(patience)
+        answer = Answer(patience, self._loop)
         try:
             answer.opened(await self._exchange(method, parsed, headers, body))
         except BaseException as error:
