@@ -32,7 +32,7 @@ needs_wheel = pytest.mark.skipif(
 
 @asynccontextmanager
 async def pool_of(weights, *, runner=None, **fields):
-    http = HttpClient()
+    http = HttpClient(reuses=False)
     pool = Pool({"llama.cpp": runner or LlamaCpp()}, {"openai": OpenAICodec}, http, environment=os.environ)
     pool.add(LocalModel(id="tiny", runner="llama.cpp", weights=str(weights), **fields))
     try:

@@ -237,7 +237,7 @@ class RunnerContract(ABC):
     async def house(self, workdir: Path) -> AsyncGenerator[House, None]:
         """A pool with the runner and its model, and the transport to use it."""
         model = self.model(workdir)
-        http = HttpClient()
+        http = HttpClient(reuses=False)
         pool = Pool(
             {model.runner: self.runner()},
             self.codecs,
