@@ -88,12 +88,15 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
         closing.push_async_callback(database.close)
         store = KeyStore(database, directory.pepper)
         await store.set_preset_admin(settings.admin_key.reveal() if settings.admin_key else None)
-        first = await store.create_first()
         ring = KeyRing(store)
         await ring.open()
         closing.push_async_callback(ring.close)
 
         gateway = await _Gateway.build(settings.config, database, store, ring, closing)
+        # Only now, when nothing but the announcement is left to fail: a key that was made and never told is lost.
+        first = await store.create_first()
+        if first is not None:
+            await ring.refresh()
         url = _url(listener)
         _write_local_credential(directory, url, ring.grant(LOCAL_PRINCIPAL), closing)
 

@@ -311,6 +311,19 @@ def refused_start(folder: Path, *arguments: str, **more: str) -> str:
     return done.stderr
 
 
+def test_a_start_that_fails_costs_no_key(tmp_path: Path) -> None:
+    """A first start that stops at a provider without its key makes no admin key, so the next one makes and tells it."""
+    data = tmp_path / "data"
+    path = tmp_path / "no-key.yaml"
+    path.write_text("version: 1\nproviders: {groq: {}}\n")
+    said = refused_start(tmp_path, "--config", str(path), "--port", "0", PLUGGABLY_DATA_DIR=str(data))
+    assert "GROQ_API_KEY" in said
+    assert not (data / "admin-key").exists()
+    with start_gateway(tmp_path, data_dir=data, admin_key=None) as gateway:
+        key = (gateway.data_dir / "admin-key").read_text().strip()
+        assert gateway.client.with_key(key).get("/v1/me").status == 200
+
+
 def test_two_gateways_on_one_data_directory(first: Gateway) -> None:
     """The second one is refused, and told which process has it."""
     said = refused_start(first.data_dir.parent, "--port", "0", PLUGGABLY_DATA_DIR=str(first.data_dir))
