@@ -180,12 +180,15 @@ class Gate:
     async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
         answer = problem_answer(error, request.id)
         answer.raw_headers.append((b"x-request-id", request.id.encode()))
-        self._metrics.errors.labels(error.code).inc()
         await answer(request.scope, request.body, send)  # type: ignore[arg-type]
 
     def _account(
         self, request: HttpRequest, route: Route | None, status: int, code: str | None, duration_s: float
     ) -> None:
+        # A stream whose head was out tells its error in its last event; the run's facts have it then.
+        code = code or request.facts.get("code")
+        if code is not None:
+            self._metrics.errors.labels(code).inc()
         template = route.template if route is not None else ""
         count = self._counts.get((template, status))
         if count is None:
@@ -200,5 +203,5 @@ class Gate:
             route=template or None,
             status=status,
             duration_s=round(duration_s, 6),
-            **{"code": code, **request.facts},
+            **{**request.facts, "code": code},
         )

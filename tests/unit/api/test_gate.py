@@ -14,6 +14,7 @@ from pluggably.api.http import ClientConnection, HttpRequest, JsonAnswer, Limits
 from pluggably.domain.access import Principal
 from pluggably.errors import (
     BackendRateLimited,
+    BackendTimeout,
     Conflict,
     InvalidRequest,
     MethodNotAllowed,
@@ -409,3 +410,21 @@ def test_an_idempotency_key_is_refused() -> None:
     """The header promises what no route keeps yet, so it does not pass in silence."""
     exchange = Exchange([row()]).asked(headers={"Idempotency-Key": "x"})
     assert (exchange.status, exchange.json["code"]) == (400, "invalid_request")
+
+
+def test_an_error_that_a_stream_told_is_counted_once() -> None:
+    """Its head was a 200, so only the run's facts know of the error; an error answer counts once as well."""
+
+    async def failed_late(http: HttpRequest) -> Answer:
+        http.facts["code"] = "backend_timeout"
+        return JsonAnswer({})
+
+    exchange = Exchange([row(handler=failed_late)]).asked()
+    assert exchange.sample("pluggably_errors_total", code="backend_timeout") == 1
+
+    async def failed_early(http: HttpRequest) -> Answer:
+        http.facts["code"] = "backend_timeout"
+        raise BackendTimeout("late")
+
+    exchange = Exchange([row(handler=failed_early)]).asked()
+    assert exchange.sample("pluggably_errors_total", code="backend_timeout") == 1
