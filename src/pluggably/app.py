@@ -200,14 +200,17 @@ def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codec
     base_url = entry.base_url or (preset.base_url if preset else None)
     if codec is None or base_url is None:
         raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
-    key = entry.api_key or (keys.get(entry.preset or name) if preset else None)
-    if key is None and preset is not None and preset.needs_key:
+    given = entry.api_keys or ([entry.api_key] if entry.api_key else [])
+    known = keys.get(entry.preset or name) if preset else None
+    if not given and known is not None:
+        given = [known]
+    if not given and preset is not None and preset.needs_key:
         raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
     try:
         return Provider(
             name=name,
             base_url=base_url,
-            api_key=key.reveal() if key is not None else None,
+            api_keys=[key.reveal() for key in given],
             codec=codec,
             options={**(preset.options if preset else {}), **entry.options},
             location=entry.location or "remote",
@@ -243,7 +246,7 @@ async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -
         else:
             models[model.id] = model
     if config.demo and DEMO_MODEL not in taken:
-        models.setdefault(DEMO_MODEL, LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4))
+        models.setdefault(DEMO_MODEL, _demo_model())
     for model in models.values():
         try:
             pool.add(model)

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from pluggably.config.secret import Secret
-from pluggably.domain.catalog import LocalModel
-from pluggably.domain.generation import Location
+from pluggably.domain.catalog import Capabilities, InputModality, LocalModel, Price
+from pluggably.domain.generation import Location, Modality
 
 MIB = 1024 * 1024
 
@@ -43,6 +43,7 @@ ModelId: TypeAlias = Annotated[
 Alias: TypeAlias = Annotated[
     str, Meta(description="An alias: the model that is meant, such as `openai/gpt-5`.", min_length=1)
 ]
+TargetName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 HttpUrl: TypeAlias = Annotated[
     str,
     Meta(
@@ -54,6 +55,14 @@ HeaderName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"form": "the name of a header"})
 ]
 UrlPath: TypeAlias = Annotated[str, Meta(pattern=r"^/\S*$", extra={"form": "a path that starts with /"})]
+VariableValue: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$",
+        extra={"form": "a part of an address: letters, digits, and . _ -"},
+    ),
+]
+RemoteModelId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 NonNegativeSeconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Words: TypeAlias = Annotated[list[str], Meta(min_length=1)]
@@ -132,6 +141,21 @@ class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "auto"
 
 
+class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator knows of a model at a provider. A key that is left out says nothing."""
+
+    name: Annotated[str | None, Meta(description="The name to show.")] = None
+    price: Annotated[Price | None, Meta(description="What it costs; US dollars a million tokens.")] = None
+    free: Annotated[bool | None, Meta(description="Whether it costs nothing.")] = None
+    context_tokens: Annotated[Positive | None, Meta(description="The context, in tokens.")] = None
+    max_output_tokens: Annotated[Positive | None, Meta(description="The longest answer, in tokens.")] = None
+    input_modalities: Annotated[
+        list[InputModality] | None, Meta(description="What it takes: `text`, `image`, `file`, `audio`.")
+    ] = None
+    output_modalities: Annotated[list[Modality] | None, Meta(description="What it makes: `text`, `embedding`.")] = None
+    capabilities: Annotated[Capabilities, Meta(description="What it can do.")] = Capabilities()
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A remote service, or a server on your own network. An entry that bears a preset's name needs nothing
     else."""
@@ -158,6 +182,17 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "preset looks for its usual variable by itself."
         ),
     ] = None
+    api_keys: Annotated[
+        list[Secret],
+        Meta(
+            description="Several keys, in place of `api_key`: the first is used, the next one where a key is refused, "
+            "limited or out of credit."
+        ),
+    ] = []
+    variables: Annotated[
+        dict[str, VariableValue],
+        Meta(description="What the preset's address has gaps for, such as an account's id; see the provider's page."),
+    ] = {}
     location: Annotated[
         Location | None,
         Meta(
@@ -180,13 +215,37 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "that notice a lost client only while they stream. Without it: what the preset says, else no."
         ),
     ] = None
+    free: Annotated[
+        bool | None,
+        Meta(
+            description="Whether its models cost nothing: `true` puts all of them in the class `free`. Without it: "
+            "what is known of each model's price."
+        ),
+    ] = None
+    models: Annotated[
+        dict[RemoteModelId, ModelFacts],
+        Meta(description="What you know of its models, by the provider's own id; it stands over what is found out."),
+    ] = {}
     enabled: Annotated[bool, Meta(description="`false` switches the provider off, also where its variable is set.")] = (
         True
     )
 
 
+class RouteTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One target of a route, where its name alone does not say enough."""
+
+    model: Annotated[str, Meta(description="The model that is meant, such as `openai/gpt-5-mini`.", min_length=1)]
+    weight: Annotated[
+        float, Meta(description="Its share of the requests beside the other targets', with `choose: weight`.", gt=0)
+    ] = 1.0
+
+
+Targets: TypeAlias = Annotated[list[RouteTarget | TargetName], Meta(min_length=1)]
+
+
 class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that a runner serves on this machine."""
+    """A model that a runner serves on this machine; or, with `targets`, a route: a name for several models, which are
+    tried in turn until one answers. The keys of the one kind mean nothing to the other, and are refused there."""
 
     runner: Annotated[str, Meta(description="What runs it, such as `llama.cpp` or `command`.", min_length=1)] = (
         "llama.cpp"
@@ -226,11 +285,77 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="For `runner: command`: the wire that the server speaks, such as `openai`."),
     ] = None
     options: Annotated[dict[str, Any], Meta(description="The runner's own options.")] = {}
+    targets: Annotated[
+        Targets | None,
+        Meta(description="The models that may serve: local models, aliases, other routes, `provider/model`."),
+    ] = None
+    choose: Annotated[
+        Literal["order", "weight", "price", "latency"],
+        Meta(
+            description="For a route: which target comes first: as they stand, by chance in proportion to their "
+            "weights, the cheapest, or the one that lately began to answer soonest."
+        ),
+    ] = "order"
+    location: Annotated[
+        Location | None,
+        Meta(
+            description="For a route: `local` promises that no request of this model ever leaves for a remote provider."
+        ),
+    ] = None
+    on_context_length: Annotated[
+        list[TargetName],
+        Meta(
+            description="For a route: the models to try where the input is longer than a target's context. Without it: "
+            "an error."
+        ),
+    ] = []
+    on_content_filter: Annotated[
+        list[TargetName],
+        Meta(
+            description="For a route: the models to try where a target's content filter refuses. Without it: an error."
+        ),
+    ] = []
 
     def runner_options(self) -> dict[str, Any]:
         """All that the runner takes: `options`, and the keys that stand beside it for short."""
         given = {"command": self.command, "ready": self.ready, "codec": self.codec}
         return {**{name: value for name, value in given.items() if value is not None}, **self.options}
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often and how long a failed attempt is tried again, before anything of the answer has been sent."""
+
+    attempts: Annotated[
+        int,
+        Meta(
+            description="How often one target is tried, the first time included, where the connection fails or the "
+            "provider answers 5xx.",
+            ge=1,
+            le=10,
+        ),
+    ] = 2
+    max_wait_s: Annotated[
+        float,
+        Meta(
+            description="The longest that a request waits for a provider that asks for patience (Retry-After), once no "
+            "other target is left. Seconds.",
+            ge=0,
+            le=600,
+        ),
+    ] = 60
+    breaker_failures: Annotated[
+        int,
+        Meta(description="After how many failures in a row a target rests. 0: never.", ge=0, le=1000),
+    ] = 5
+    breaker_rest_s: Annotated[
+        float,
+        Meta(
+            description="How long it rests at first; then one request tries it, and each further failure doubles the "
+            "rest, up to sixteen times this. Seconds.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 10
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,6 +364,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[Literal[1], Meta(description="The version of this file's format.")] = 1
     server: Annotated[Server, Meta(description="Where the gateway listens, and what it takes.")] = Server()
     timeouts: Annotated[TimeoutLimits, Meta(description="The longest that a generation may take.")] = TimeoutLimits()
+    retry: Annotated[Retry, Meta(description="What happens when a target fails.")] = Retry()
     log: Annotated[Log, Meta(description="What is logged, and how.")] = Log()
     providers: Annotated[
         dict[ProviderName, Provider],
@@ -246,7 +372,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = {}
     models: Annotated[
         dict[ModelId, ModelEntry | Alias],
-        Meta(description="Models on this machine by id, and aliases: another name for one model."),
+        Meta(
+            description="Models on this machine by id, aliases (another name for one model), and routes (a name for "
+            "several, by `targets`)."
+        ),
     ] = {}
     model_folders: Annotated[
         list[Path],
@@ -274,8 +403,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 options=entry.runner_options(),
             )
             for model_id, entry in self.models.items()
-            if isinstance(entry, ModelEntry)
+            if isinstance(entry, ModelEntry) and entry.targets is None
         ]
+
+    def routes(self) -> dict[str, ModelEntry]:
+        """Route to its entry."""
+        return {
+            model_id: entry
+            for model_id, entry in self.models.items()
+            if isinstance(entry, ModelEntry) and entry.targets is not None
+        }
 
     def aliases(self) -> dict[str, str]:
         """Alias to the one model that it means."""

@@ -44,6 +44,20 @@ class Target(Struct, frozen=True, kw_only=True):
     location: Location
 
 
+class RemoteModel(Struct, frozen=True, kw_only=True):
+    """What is known of a model at a provider, under the provider's own id. None is "not known"."""
+
+    id: str
+    name: str | None = None
+    price: Price | None = None
+    free: bool | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_modalities: tuple[InputModality, ...] | None = None
+    output_modalities: tuple[Modality, ...] | None = None
+    capabilities: Capabilities = Capabilities()
+
+
 class Model(Struct, kw_only=True):
     """A public name that a client may ask for, as the API lists it. null means not known."""
 

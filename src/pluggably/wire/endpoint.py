@@ -27,6 +27,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     codec: type[Codec]
     options: Any
     headers: Mapping[str, str] = {}
+    # Goes behind every URL of a call, without the question mark: a vendor's `api-version`.
+    query: str = ""
     # A backend that notices a lost client only while it streams is always asked for a stream (llama.cpp's server).
     always_streams: bool = False
 
@@ -34,7 +36,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 class FixedAddress(Protocol):
     """A provider."""
 
-    def endpoint(self, target: Target) -> Endpoint: ...
+    def endpoint(self, target: Target, credential: int = 0) -> Endpoint:
+        """Where a target's calls go, with the provider's credential of this index."""
+        ...
 
 
 class AddressSource(Protocol):

@@ -36,11 +36,11 @@ class FixedBackend:
         self._client = client
 
     def generate(
-        self, request: GenerationRequest, target: Target, patience: Patience
+        self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
     ) -> AsyncGenerator[Sequence[Event], None]:
         """The events of one attempt, those of one read together; the last is `Completed`. Closing it early cuts the
         backend's work."""
-        return attempt(self._client, request, self._place.endpoint(target), patience)
+        return attempt(self._client, request, self._place.endpoint(target, credential), patience)
 
 
 class LeasedBackend:
@@ -51,7 +51,11 @@ class LeasedBackend:
         self._client = client
 
     async def generate(
-        self, request: GenerationRequest, target: Target, patience: Patience
+        self,
+        request: GenerationRequest,
+        target: Target,
+        patience: Patience,
+        credential: int = 0,  # noqa: ARG002  a worker has one secret, which the lease brings
     ) -> AsyncGenerator[Sequence[Event], None]:
         """As above, with progress before it while the lease waits. Closing it early also gives the lease back."""
         clock = asyncio.get_running_loop().time
@@ -94,7 +98,8 @@ async def attempt(
             break
         headers = {**call.headers, **endpoint.headers}
         waits = patience if call.framing is not None else patience.for_whole()
-        answer = await client.send(call.method, call.url, headers, call.body, waits)
+        url = f"{call.url}?{endpoint.query}" if endpoint.query else call.url
+        answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
                 raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))

@@ -56,7 +56,7 @@ def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() ->
 
 def test_a_lease_yields_a_prebuilt_endpoint() -> None:
     """The same object for the same model, with the credential in its headers."""
-    provider = provider_of("openai", api_key="sk-test", headers={"OpenAI-Organization": "acme"})
+    provider = provider_of("openai", api_keys=["sk-test"], headers={"OpenAI-Organization": "acme"})
     endpoint = endpoint_of(provider, "gpt-4o")
     assert endpoint is endpoint_of(provider, "gpt-4o")
     assert (endpoint.backend, endpoint.model, endpoint.location) == ("openai", "gpt-4o", "remote")
@@ -82,7 +82,7 @@ def test_clients_cannot_fill_the_memory_with_model_names() -> None:
 
 def test_a_provider_does_not_show_its_key() -> None:
     """Not in a log, nor in a traceback's locals."""
-    assert "sk-test" not in repr(provider_of("openai", api_key="sk-test"))
+    assert "sk-test" not in repr(provider_of("openai", api_keys=["sk-test"]))
 
 
 def test_options_that_a_codec_does_not_have_are_refused() -> None:
