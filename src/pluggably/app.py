@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 import structlog
@@ -23,22 +23,19 @@ from pluggably.api.http import Limits
 from pluggably.api.resources import Keys, Models, Operations
 from pluggably.api.routes import routes
 from pluggably.api.server import Server, listen
-from pluggably.config import Config, Secret, Settings
-from pluggably.config import Provider as ProviderEntry
-from pluggably.config.settings import environment_keys, process_environment
-from pluggably.demo import DEMO_WEIGHTS
+from pluggably.assembly import Assembly
+from pluggably.config import Settings
+from pluggably.config.settings import process_environment
 from pluggably.domain.access import Principal
-from pluggably.domain.catalog import LocalModel, Target
 from pluggably.errors import StartupError
-from pluggably.gateway.catalog import Catalog
-from pluggably.gateway.dispatch import Backend, Dispatch
+from pluggably.gateway.dispatch import Dispatch
+from pluggably.gateway.health import Health
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.prices import Prices
 from pluggably.gateway.registry import Registry
-from pluggably.net.http import HttpClient, Patience
+from pluggably.gateway.snapshot import Live
+from pluggably.net.http import HttpClient
 from pluggably.plugins import CODECS, RUNNERS, Plugins
-from pluggably.providers.presets import PRESETS
-from pluggably.providers.provider import Provider
 from pluggably.runners.pool import Pool
 from pluggably.storage.database import Database, open_database
 from pluggably.storage.datadir import DataDirectory, open_data_directory
@@ -46,7 +43,7 @@ from pluggably.storage.keys import KeyRing, KeyStore
 from pluggably.storage.models import ModelStore
 from pluggably.telemetry import logs
 from pluggably.telemetry.metrics import Metrics
-from pluggably.wire.transport import FixedBackend, LeasedBackend
+from pluggably.wire.transport import LeasedBackend
 
 log = structlog.get_logger()
 
@@ -55,7 +52,6 @@ Announce = Callable[[str, str | None], None]
 
 # A request allocates about a hundred objects; the default of 700 collects several times a second under load.
 GC_THRESHOLD = 20_000
-DEMO_MODEL = "demo"
 # The key that `pluggably run` and `pluggably models` on the same machine use; it lives as long as the process.
 LOCAL_PRINCIPAL = Principal("key_local", "command line", frozenset({"admin"}))
 
@@ -92,7 +88,7 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
         await ring.open()
         closing.push_async_callback(ring.close)
 
-        gateway = await _Gateway.build(settings.config, database, store, ring, closing)
+        gateway = await _Gateway.build(settings, database, store, ring, closing)
         # Only now, when nothing but the announcement is left to fail: a key that was made and never told is lost.
         first = await store.create_first()
         if first is not None:
@@ -131,8 +127,14 @@ class _Gateway:
 
     @classmethod
     async def build(
-        cls, config: Config, database: Database, store: KeyStore, ring: KeyRing, closing: AsyncExitStack
+        cls,
+        settings: Settings,
+        database: Database,
+        store: KeyStore,
+        ring: KeyRing,
+        closing: AsyncExitStack,
     ) -> _Gateway:
+        config = settings.config
         codecs, runners = Plugins(CODECS), Plugins(RUNNERS)
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
@@ -143,25 +145,13 @@ class _Gateway:
         pool = Pool(started_runners, codecs, http, environment=process_environment())
         closing.push_async_callback(pool.close)
         registrations = ModelStore(database)
-        local = await _local_models(config, registrations, pool)
 
-        providers = _providers(config, codecs)
-        backends: dict[str, Backend] = {}
-        for name, provider in providers.items():
-            client = HttpClient()
-            closing.push_async_callback(client.close)
-            backends[name] = FixedBackend(provider, client)
-        on_this_machine = LeasedBackend(pool, http)
-
-        def backend(target: Target) -> Backend:
-            return on_this_machine if catalog.local(target.backend) is not None else backends[target.backend]
-
-        catalog = Catalog({name: one.location for name, one in providers.items()}, config.aliases(), local)
-        registry = Registry(catalog, pool, registrations, config.model_folders, list(runners))
-        ledger = Ledger(metrics, Prices(), _price_lists(config, providers))
-        timeouts = config.timeouts
-        patience = Patience(timeouts.first_event_s, timeouts.idle_s, timeouts.total_s)
-        dispatch = Dispatch(catalog, backend, ledger, patience, config.server.max_concurrent_generations)
+        health, prices = Health(time.monotonic), Prices()
+        assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices)
+        live = Live(await assembly.snapshot(config))
+        closing.push_async_callback(lambda: live.current.retire())
+        registry = Registry(live, pool, registrations, list(runners))
+        dispatch = Dispatch(live, Ledger(metrics, prices), health)
 
         documents = Documents(__version__)
         operations = Operations(
@@ -170,11 +160,11 @@ class _Gateway:
             config.server.open_metrics,
             closing=lambda: dispatch.is_closing,
             check=database.check,
-            refresh=lambda: _refresh(metrics, dispatch, pool),
+            refresh=lambda: _refresh(metrics, dispatch, pool, health),
         )
         table = routes(
-            Generations(catalog, registry, dispatch),
-            Models(registry),
+            Generations(live, registry, dispatch),
+            Models(live, registry, dispatch),
             Keys(store, ring.refresh),
             operations,
             documents,
@@ -185,85 +175,12 @@ class _Gateway:
         return cls(Gate(RouteTable(table), ring.authenticate, limits, metrics), dispatch)
 
 
-def _providers(config: Config, codecs: Mapping[str, Any]) -> dict[str, Provider]:
-    """The providers of the config, and every preset whose well-known variable is set.
-
-    Raises: StartupError."""
-    keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    entries = {**{name: ProviderEntry() for name in keys}, **config.providers}
-    return {name: _provider(name, entry, keys, codecs) for name, entry in entries.items() if entry.enabled}
-
-
-def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codecs: Mapping[str, Any]) -> Provider:
-    preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
-    codec = codecs.get(entry.codec or (preset.codec if preset else ""))
-    base_url = entry.base_url or (preset.base_url if preset else None)
-    if codec is None or base_url is None:
-        raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
-    given = entry.api_keys or ([entry.api_key] if entry.api_key else [])
-    known = keys.get(entry.preset or name) if preset else None
-    if not given and known is not None:
-        given = [known]
-    if not given and preset is not None and preset.needs_key:
-        raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
-    try:
-        return Provider(
-            name=name,
-            base_url=base_url,
-            api_keys=[key.reveal() for key in given],
-            codec=codec,
-            options={**(preset.options if preset else {}), **entry.options},
-            location=entry.location or "remote",
-            always_streams=(
-                entry.always_streams if entry.always_streams is not None else bool(preset and preset.always_streams)
-            ),
-            headers={header: secret.reveal() for header, secret in entry.headers.items()},
-        )
-    except msgspec.ValidationError as error:
-        raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
-
-
-def _price_lists(config: Config, names: Iterable[str]) -> dict[str, str]:
-    """Provider → its list of prices, where it has one. A preset's own address is what makes its prices right."""
-    found = {}
-    for name in names:
-        entry = config.providers.get(name, ProviderEntry())
-        preset = PRESETS.get(entry.preset or name)
-        if preset is not None and preset.price_list is not None and entry.base_url in (None, preset.base_url):
-            found[name] = preset.price_list
-    return found
-
-
-async def _local_models(config: Config, registrations: ModelStore, pool: Pool) -> list[LocalModel]:
-    """The models of the config file, those that the API registered, and the demo; the file's win.
-
-    Raises: StartupError."""
-    models = {model.id: model for model in config.local_models()}
-    taken = {*models, *config.aliases()}
-    for model in await registrations.list():
-        if model.id in taken:
-            log.warning("registration_hidden", model=model.id, detail="the config file defines this id too")
-        else:
-            models[model.id] = model
-    if config.demo and DEMO_MODEL not in taken:
-        models.setdefault(DEMO_MODEL, _demo_model())
-    for model in models.values():
-        try:
-            pool.add(model)
-        except Exception as error:
-            raise StartupError(f"Model {model.id}: {error}") from error
-    return list(models.values())
-
-
-def _demo_model() -> LocalModel:
-    """So small a model needs a steady hand: at llama.cpp's own temperature it sometimes forgets what it knows."""
-    options = {"extra_body": {"temperature": 0.1}}
-    return LocalModel(id=DEMO_MODEL, runner="llama.cpp", weights=str(DEMO_WEIGHTS), slots=4, options=options)
-
-
-def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool) -> None:
+def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool, health: Health) -> None:
     """Brings the gauges up to date."""
     metrics.running.set(len(dispatch.running))
+    metrics.resting.clear()
+    for target in health.resting():
+        metrics.resting.labels(target.backend).inc()
     metrics.workers.clear()
     metrics.worker_memory.clear()
     metrics.queued.clear()

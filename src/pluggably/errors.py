@@ -83,6 +83,8 @@ class PluggablyError(Exception):
         self.headers = headers or {}
         # Set by dispatch once there is a generation that failed with this.
         self.generation_id: str | None = None
+        # The same for what was tried.
+        self.attempts: Sequence[Any] = ()
 
     def problem(self, request_id: str | None = None) -> Problem:
         """The one rendering of an error."""
@@ -98,6 +100,7 @@ class PluggablyError(Exception):
             retry_after_s=self.retry_after_s,
             pointer=self.pointer,
             errors=self.violations,
+            attempts=list(self.attempts),
         )
 
 

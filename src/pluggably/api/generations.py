@@ -12,7 +12,6 @@ from pluggably.api.bodies import check_nesting, decode, may_nest
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.sse import EventStream
-from pluggably.domain.catalog import Target
 from pluggably.domain.generation import (
     Audio,
     EmbeddingParameters,
@@ -30,6 +29,7 @@ from pluggably.domain.generation import (
     Reasoning,
     Refusal,
     ResponseFormat,
+    Routing,
     Text,
     TextParameters,
     Timeouts,
@@ -45,20 +45,9 @@ from pluggably.errors import (
     UnsupportedParameter,
     Violation,
 )
-from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.dispatch import Dispatch
 from pluggably.gateway.registry import Registry
-
-
-class Routing(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which targets may serve, and in which order: names of providers or local models, or the classes `local`,
-    `remote` and `free`. While a model has one target, `order`, `sort` and `fallbacks` have nothing to choose."""
-
-    only: list[str] | None = None
-    ignore: list[str] = []
-    order: list[str] = []
-    sort: Literal["price", "latency"] | None = None
-    fallbacks: bool = True
+from pluggably.gateway.snapshot import Live
 
 
 class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -84,6 +73,9 @@ class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
+# A request of at most this size is translated for each target beforehand, to find one that honours all of it.
+SMALL_BYTES = 64 * 1024
+
 _PARAMETERS: dict[Modality, type[Parameters]] = {"text": TextParameters, "embedding": EmbeddingParameters}
 
 # Which parts may stand in a message of which role.
@@ -99,8 +91,8 @@ _PARTS_OF: dict[str, tuple[type, ...]] = {
 class Generations:
     """The handlers of generations."""
 
-    def __init__(self, catalog: Catalog, registry: Registry, dispatch: Dispatch) -> None:
-        self._catalog = catalog
+    def __init__(self, live: Live, registry: Registry, dispatch: Dispatch) -> None:
+        self._live = live
         self._registry = registry
         self._dispatch = dispatch
 
@@ -110,10 +102,10 @@ class Generations:
         _check_acceptable(http)
         if may_nest(raw, http.limits.nesting):
             check_nesting(_free_forms(body), http.limits.nesting)
-        target = self._catalog.resolve(body.model)
-        request = resolved(body, await self._registry.modalities(target))
-        _check_routing(body.routing, target)
-        run = self._dispatch.start(request, http.id, target)
+        route = self._live.current.catalog.resolve(body.model)
+        request = resolved(body, await self._registry.modalities(route), self._registry.usual_modality(route))
+        is_small = len(raw) <= SMALL_BYTES
+        run = self._dispatch.start(request, http.id, route, promise=http.caller.location, is_small=is_small)
         http.facts = run.facts
         if body.stream:
             return EventStream(run)
@@ -122,13 +114,13 @@ class Generations:
         return JsonAnswer(run.generation())
 
 
-def resolved(body: GenerationBody, made: Sequence[Modality] | None) -> GenerationRequest:
-    """The request that a body means at a model that makes `made` (None: not known).
+def resolved(body: GenerationBody, made: Sequence[Modality] | None, usual: Modality = "text") -> GenerationRequest:
+    """The request that a body means at a model that makes `made` (None: not known), and usually `usual`.
 
     Raises: InvalidRequest with all that is wrong; UnsupportedModality, UnsupportedParameter."""
     if body.background:
         raise UnsupportedParameter("Background generations are not part of this version.", pointer="/background")
-    modality = _modality(body, made)
+    modality = _modality(body, made, usual)
     parameters: Parameters = decode(body.parameters, _PARAMETERS[modality], root="/parameters")
     messages, texts = _input(body, modality)
     violations = [*_message_violations(messages), *_tool_violations(body)]
@@ -145,6 +137,7 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None) -> Generatio
         tool_choice=body.tool_choice,
         parallel_tool_calls=body.parallel_tool_calls,
         response_format=body.response_format,
+        routing=body.routing,
         timeouts=body.timeouts,
         provider_options=body.provider_options,
         on_unsupported=body.on_unsupported,
@@ -154,9 +147,9 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None) -> Generatio
     )
 
 
-def _modality(body: GenerationBody, made: Sequence[Modality] | None) -> Modality:
+def _modality(body: GenerationBody, made: Sequence[Modality] | None, usual: Modality) -> Modality:
     if body.modality is None:
-        return "text" if made is None or "text" in made else made[0]
+        return usual if made is None else "text" if "text" in made else made[0]
     if body.modality == "image" or body.modality == "3d" or (made is not None and body.modality not in made):
         makes = ", ".join(made) if made is not None else "text, embedding"
         raise UnsupportedModality(f"The model makes {makes}, not {body.modality}.", pointer="/modality")
@@ -266,17 +259,3 @@ def _check_acceptable(http: HttpRequest) -> None:
     accept = http.header(b"accept")
     if accept and not any(kind in accept for kind in ("*/*", "application/", "text/event-stream")):
         raise NotAcceptable("Answers are application/json, or text/event-stream with `stream: true`.")
-
-
-def _check_routing(routing: Routing | None, target: Target) -> None:
-    """A promise about where a request may go is kept, or the request is refused."""
-    if routing is None:
-        return
-    # Only what runs here is known to cost nothing.
-    names = {target.backend, target.location, *(["free"] if target.location == "local" else [])}
-    allowed = routing.only is None or not names.isdisjoint(routing.only)
-    if not allowed or not names.isdisjoint(routing.ignore):
-        raise InvalidRequest(
-            f"`routing` leaves no target: the model is served by {target.backend} ({target.location}).",
-            pointer="/routing",
-        )

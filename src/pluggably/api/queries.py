@@ -34,6 +34,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "Only models that are known to have this capability; one that is not known passes no filter.",
     },
     "status": {**_one_of(*get_args(ModelStatus)), "description": "Only models with this status."},
+    **{
+        name: {"type": "string", "description": f"As `routing.{name}` of a request; several names with commas."}
+        for name in ("only", "ignore", "order")
+    },
+    "sort": {**_one_of("price", "latency"), "description": "As `routing.sort` of a request."},
     "limit": {
         "type": "integer",
         "minimum": 1,

@@ -168,6 +168,7 @@ _KEY = {
     "id": "Names the key in lists, logs and usage; not a secret.",
     "name": "What the key is for.",
     "scopes": "What the key may do.",
+    "location": "`local` keeps what is sent with it here and on the operator's own network; null does not.",
     "created_at": "When it was made.",
     "expires_at": "When it stops working; null is never.",
 }
@@ -223,9 +224,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "Routing": {
         "only": "Nothing but these may serve; null is anything.",
         "ignore": "These may not serve.",
-        "order": "These first, in this order. Has nothing to choose while a model has one target.",
-        "sort": "The cheapest or the fastest first. Has nothing to choose while a model has one target.",
-        "fallbacks": "Whether another target may be tried. Has nothing to choose while a model has one target.",
+        "order": "These first, in this order; the others after them.",
+        "sort": "The cheapest first, or the one that lately began to answer soonest; null is the operator's choice.",
+        "fallbacks": "Whether another target may be tried where the first one fails.",
     },
     "Message": {
         "role": "Who speaks.",
@@ -389,6 +390,17 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "quantization": "How its weights are quantized.",
         "last_used_at": "When it last served.",
         "detail": "Why it has this status, where there is something to say.",
+        "targets": "What would serve it, and what not; null in lists.",
+    },
+    "Prospect": {
+        "backend": "The provider or the local model.",
+        "model": "The backend's own name for the model.",
+        "location": "Whether it runs here, or the input goes elsewhere.",
+        "position": "When it would be tried, from 1; null if it would not be.",
+        "reason": "Why it stands there, or why it would not be tried.",
+        "free": "Whether it costs no money.",
+        "price": "What it costs.",
+        "latency_s": "How soon it lately began to answer.",
     },
     "Capabilities": {
         "streaming": "It can answer piece by piece.",
@@ -424,11 +436,12 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "idle_s": "How long it has been idle; null while it works.",
         "memory_bytes": "The RAM it holds, with its children and the mapped pages of the weights.",
     },
-    "Me": {"id": "The key's id.", "name": "The key's name.", "scopes": "What it may do."},
+    "Me": {"id": "The key's id.", "name": "The key's name.", "scopes": "What it may do.", "location": _KEY["location"]},
     "ApiKey": {**_KEY, "revoked_at": "When it was revoked; null if it was not."},
     "NewKey": {
         "name": "What the key is for.",
         "scopes": "What it may do; left out, `generate` and `models:read`.",
+        "location": _KEY["location"],
         "expires_at": "When it stops working, with a time zone; null is never.",
     },
     "CreatedKey": {**_KEY, "secret": "The key to send. Shown here and never again."},
@@ -536,6 +549,17 @@ _MODEL = {
     "quantization": "F16",
     "last_used_at": "2026-11-22T09:30:00.420000Z",
     "detail": None,
+    "targets": None,
+}
+_DEMO_TARGET = {
+    "backend": "demo",
+    "model": "demo",
+    "location": "local",
+    "position": 1,
+    "reason": "the only target",
+    "free": True,
+    "price": None,
+    "latency_s": 0.021,
 }
 _REGISTERED = {
     **_MODEL,
@@ -553,6 +577,7 @@ _KEY_EXAMPLE = {
     "id": "key_019aa9d3f4a07c1e5b62d8a4f03e9c71",
     "name": "notebook",
     "scopes": ["generate", "models:read"],
+    "location": None,
     "created_at": "2026-11-22T09:30:00Z",
     "expires_at": None,
 }
@@ -654,6 +679,7 @@ REQUESTS: Mapping[str, Examples] = {
     "POST /v1/keys": {
         "A key to generate with": {"name": "notebook"},
         "A key for Prometheus": {"name": "prometheus", "scopes": ["metrics"]},
+        "A key whose data stays here": {"name": "diary", "location": "local"},
     },
 }
 
@@ -673,7 +699,7 @@ ANSWERS: Mapping[str, Examples] = {
     "POST /v1/models": {"A registered model": _REGISTERED},
     "POST /v1/models/load": {"The demo model": _MODEL},
     "POST /v1/models/unload": {"The demo model": {**_MODEL, "status": "available"}},
-    "GET /v1/models/{id}": {"The demo model": _MODEL},
+    "GET /v1/models/{id}": {"The demo model": {**_MODEL, "targets": [_DEMO_TARGET]}},
     "GET /v1/workers": {
         "One process": {
             "data": [
@@ -694,7 +720,12 @@ ANSWERS: Mapping[str, Examples] = {
         }
     },
     "GET /v1/me": {
-        "A key": {"id": _KEY_EXAMPLE["id"], "name": "notebook", "scopes": ["generate", "models:read"]},
+        "A key": {
+            "id": _KEY_EXAMPLE["id"],
+            "name": "notebook",
+            "scopes": ["generate", "models:read"],
+            "location": None,
+        },
     },
     "GET /v1/keys": {"One key": {"data": [{**_KEY_EXAMPLE, "revoked_at": None}], "next_cursor": None}},
     "POST /v1/keys": {"A new key": {**_KEY_EXAMPLE, "secret": "plg_<public id>_<secret>"}},

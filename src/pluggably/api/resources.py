@@ -17,8 +17,11 @@ from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.queries import MAX_PAGE
 from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Scope
 from pluggably.domain.catalog import MODEL_ID, Model
+from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, Location, Routing, TextParameters
 from pluggably.errors import Conflict, InvalidRequest, PluggablyError, ShuttingDown
+from pluggably.gateway.dispatch import Dispatch
 from pluggably.gateway.registry import Registry
+from pluggably.gateway.snapshot import Live
 from pluggably.telemetry.metrics import CONTENT_TYPE, Metrics
 
 T = TypeVar("T")
@@ -54,11 +57,13 @@ class Me(Struct):
     id: str
     name: str
     scopes: list[str]
+    location: Location | None = None
 
 
 class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     scopes: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(DEFAULT_SCOPES))
+    location: Location | None = None
     expires_at: datetime | None = None
 
 
@@ -68,6 +73,7 @@ class CreatedKey(Struct, kw_only=True):
     id: str
     name: str
     scopes: list[Scope]
+    location: Location | None
     created_at: datetime
     expires_at: datetime | None
     secret: str
@@ -79,16 +85,35 @@ class Health(Struct):
 
 
 class Models:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, live: Live, registry: Registry, dispatch: Dispatch) -> None:
+        self._live = live
         self._registry = registry
+        self._dispatch = dispatch
 
     async def list(self, http: HttpRequest) -> Answer:
-        query = http.query
-        models = [model for model in await self._registry.models() if _passes(model, query)]
+        query, promise = http.query, http.caller.location
+        models = [
+            model
+            for model in await self._registry.models()
+            if _passes(model, query) and promise in (None, model.location)
+        ]
         return JsonAnswer(_page(models, lambda model: model.id, query))
 
     async def get(self, http: HttpRequest) -> Answer:
-        return JsonAnswer(await self._registry.get(_model_id(http)))
+        """A model, with what would become of each of its targets if it were asked for now."""
+        name = _model_id(http)
+        model = await self._registry.get(name)
+        route = self._live.current.catalog.resolve(name)
+        modality = self._registry.usual_modality(route)
+        asked = GenerationRequest(
+            model=name,
+            modality=modality,
+            parameters=TextParameters() if modality == "text" else EmbeddingParameters(),
+            routing=_routing(http.query),
+            stream=True,
+        )
+        model.targets = self._dispatch.explain(route, asked, http.caller.location)
+        return JsonAnswer(model)
 
     async def register(self, http: HttpRequest) -> Answer:
         new: NewModel = decode(await http.json(), NewModel)
@@ -132,7 +157,9 @@ class MadeKey(Protocol):
 class KeyStore(Protocol):
     """Where keys are kept."""
 
-    async def create(self, name: str, scopes: Sequence[Scope], expires_at: datetime | None) -> MadeKey: ...
+    async def create(
+        self, name: str, scopes: Sequence[Scope], expires_at: datetime | None, location: Location | None
+    ) -> MadeKey: ...
 
     async def list(self) -> list[ApiKey]: ...
 
@@ -148,17 +175,18 @@ class Keys:
 
     async def me(self, http: HttpRequest) -> Answer:
         caller = http.caller
-        return JsonAnswer(Me(caller.id, caller.name, sorted(caller.scopes)))
+        return JsonAnswer(Me(caller.id, caller.name, sorted(caller.scopes), caller.location))
 
     async def create(self, http: HttpRequest) -> Answer:
         new: NewKey = decode(await http.json(), NewKey)
-        made = await self._store.create(new.name, new.scopes, _future(new.expires_at))
+        made = await self._store.create(new.name, new.scopes, _future(new.expires_at), new.location)
         await self._changed()
         key = made.key
         created = CreatedKey(
             id=key.id,
             name=key.name,
             scopes=key.scopes,
+            location=key.location,
             created_at=key.created_at,
             expires_at=key.expires_at,
             secret=made.token,
@@ -229,6 +257,14 @@ def _future(time: datetime | None) -> datetime | None:
     if time <= datetime.now(UTC):
         raise InvalidRequest("/expires_at: must be in the future", pointer="/expires_at")
     return time
+
+
+def _routing(query: dict[str, str]) -> Routing | None:
+    """The `routing` of a request, from a query."""
+    asked: dict[str, Any] = {name: query[name].split(",") for name in ("only", "ignore", "order") if name in query}
+    if "sort" in query:
+        asked["sort"] = query["sort"]
+    return msgspec.convert(asked, Routing) if asked else None
 
 
 def _model_id(http: HttpRequest) -> str:

@@ -37,7 +37,7 @@ def routes(
         Route("POST", "/v1/models", "models:write", models.register, "Register a model", tag=m, body=NewModel, answer=Model, status=201),
         Route("POST", "/v1/models/load", "models:write", models.load, "Load a local model into memory", tag=m, body=ModelName, answer=Model),
         Route("POST", "/v1/models/unload", "models:write", models.unload, "Free a local model's memory", tag=m, body=ModelName, answer=Model),
-        Route("GET", "/v1/models/{id:path}", "models:read", models.get, "Get a model", tag=m, answer=Model),
+        Route("GET", "/v1/models/{id:path}", "models:read", models.get, "Get a model, and which targets would serve it", tag=m, answer=Model, query=("only", "ignore", "order", "sort")),
         Route("DELETE", "/v1/models/{id:path}", "models:write", models.delete, "Forget a registered model", tag=m, status=204, query=("force",)),
         Route("GET", "/v1/workers", "models:read", models.workers, "List the running model processes", tag=m, answer=Page[WorkerReport], query=PAGED),
 

@@ -7,17 +7,21 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
+from pluggably.domain.generation import Location
+
 Scope: TypeAlias = Literal["generate", "models:read", "models:write", "metrics", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
 DEFAULT_SCOPES: tuple[Scope, ...] = ("generate", "models:read")
 
 
 class Principal(Struct, frozen=True):
-    """The caller once authenticated. `id` is the id of its key: safe to log, and the label of its usage."""
+    """The caller once authenticated. `id` is the id of its key: safe to log, and the label of its usage. With a
+    `location` its data goes nowhere else."""
 
     id: str
     name: str
     scopes: frozenset[str]
+    location: Location | None = None
 
     def has(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -29,6 +33,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     scopes: list[Scope]
+    location: Location | None = None
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -8,10 +8,13 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from pluggably.domain.generation import Location, Modality
+from pluggably.errors import PluggablyError
 
 Source: TypeAlias = Literal["file", "api", "discovered"]
 ModelStatus: TypeAlias = Literal["registered", "available", "loading", "loaded", "error", "unavailable"]
 InputModality: TypeAlias = Literal["text", "image", "file", "audio"]
+# How a route chooses the target that comes first.
+Choose: TypeAlias = Literal["order", "weight", "price", "latency"]
 WorkerState: TypeAlias = Literal["starting", "ready", "stopping", "exited"]
 
 
@@ -42,6 +45,57 @@ class Target(Struct, frozen=True, kw_only=True):
     backend: str
     model: str
     location: Location
+    # What runs it, where that is this machine.
+    runner: str | None = None
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A model's name and the targets that may serve it, each once, as the operator ordered them. A name with one
+    target is a route too.
+
+    `weights` has one number a target where `choose` is `weight`. `location` is a promise that no fallback breaks. The
+    last two are what to try where the input is too long for a target, or its content filter refuses."""
+
+    id: str
+    targets: tuple[Target, ...]
+    choose: Choose = "order"
+    weights: tuple[float, ...] = ()
+    location: Location | None = None
+    on_context_length: tuple[Target, ...] = ()
+    on_content_filter: tuple[Target, ...] = ()
+
+
+class Foresight(Struct, frozen=True):
+    """What a target would make of a request, told without asking it: the error that it would answer with, or how many
+    hints it would drop."""
+
+    refusal: PluggablyError | None = None
+    drops: int = 0
+
+
+class RouteSpec(Struct, frozen=True, kw_only=True):
+    """A route as the operator wrote it: models by name, with a weight each where `choose` is `weight`."""
+
+    targets: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    choose: Choose = "order"
+    location: Location | None = None
+    on_context_length: tuple[str, ...] = ()
+    on_content_filter: tuple[str, ...] = ()
+
+
+class Prospect(Struct, frozen=True, kw_only=True):
+    """What would become of a target if the model were asked for now. `position` counts from 1; null: it would not be
+    tried. `reason` says why it stands there, or why not. null elsewhere is "not known"."""
+
+    backend: str
+    model: str
+    location: Location
+    position: int | None
+    reason: str
+    free: bool | None = None
+    price: Price | None = None
+    latency_s: float | None = None
 
 
 class RemoteModel(Struct, frozen=True, kw_only=True):
@@ -81,6 +135,8 @@ class Model(Struct, kw_only=True):
     quantization: str | None = None
     last_used_at: datetime | None = None
     detail: str | None = None
+    # Only where one model is asked for.
+    targets: list[Prospect] | None = None
 
 
 class LocalModel(Struct, frozen=True, kw_only=True):

@@ -221,6 +221,17 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     total_s: Annotated[float, Meta(gt=0)] | None = None
 
 
+class Routing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which targets may serve, and in which order: names of providers, runners or local models, or the classes `local`,
+    `remote` and `free` (known to cost nothing). `fallbacks: false` tries the first target only."""
+
+    only: Annotated[list[str], Meta(max_length=64)] | None = None
+    ignore: Annotated[list[str], Meta(max_length=64)] = []
+    order: Annotated[list[str], Meta(max_length=64)] = []
+    sort: Literal["price", "latency"] | None = None
+    fallbacks: bool = True
+
+
 class GenerationRequest(Struct, kw_only=True):
     """One request, checked and resolved: `modality` is settled, `parameters` are of its type, and `messages` is
     filled for text, `texts` for embeddings."""
@@ -234,6 +245,7 @@ class GenerationRequest(Struct, kw_only=True):
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    routing: Routing | None = None
     timeouts: Timeouts = Timeouts()
     provider_options: ProviderOptions = {}
     on_unsupported: Literal["warn", "error"] = "warn"

@@ -1,66 +1,91 @@
-"""Runs generations: name → target → backend, and the state of each run until it has ended.
+"""Runs generations: a route's targets are tried in turn until one answers, and each run is followed to its end.
 
 There is one path for every way of answering. A plain answer reads a run's events to the end and takes its
 `generation`; a streamed one frames the events on the way. Both end in the same place, so neither can drift.
+
+What surprises: until the first piece of output nothing that a backend says is passed on but its progress, so a failure
+up to there costs the client nothing but time. From the first piece on the target is final.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from pluggably.domain.catalog import Target
+import structlog
+
+from pluggably.domain.catalog import Foresight, InputModality, Prospect, RemoteModel, Route, Target
 from pluggably.domain.generation import (
+    Audio,
+    Completed,
+    EmbeddingParameters,
     Event,
+    FailedAttempt,
+    File,
     Fold,
     Generation,
     GenerationRequest,
+    Image,
+    ItemCompleted,
+    ItemDelta,
+    ItemStarted,
+    JsonSchemaFormat,
     Leased,
+    Location,
     Progress,
     ServedBy,
     Started,
     Status,
+    TextParameters,
     Timeouts,
-    UsageReported,
-    Warned,
+    ToolCall,
+    Usage,
 )
 from pluggably.domain.ids import new_id
 from pluggably.errors import BackendError, InternalError, Overloaded, PluggablyError, ShuttingDown
-from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.health import Health
 from pluggably.gateway.ledger import Ledger
+from pluggably.gateway.routing import Attempt, Known, Plan, Pursuit, plan
+from pluggably.gateway.snapshot import Live, Snapshot
 from pluggably.net.http import Patience
 
+log = structlog.get_logger()
 
-class Backend(Protocol):
-    """What dispatch needs of a backend; a provider and a runner each come as one."""
+MOST_PLANS = 4096
+# The least time that an attempt is given; and what earlier attempts took, below this, is not counted. Seconds.
+SHORT_S = 0.01
+# A longer wait than this is told to whoever follows the stream.
+TOLD_WAIT_S = 0.25
+PLAIN_TEXT = TextParameters()
+PLAIN_EMBEDDING = EmbeddingParameters()
+NOTHING_AMISS = Foresight()
 
-    def generate(
-        self, request: GenerationRequest, target: Target, patience: Patience
-    ) -> AsyncGenerator[Sequence[Event], None]: ...
+_clock = time.perf_counter  # the loop's own clock stands still within a turn of the loop
 
 
 class Run:
     """One generation from its admission to its end. `events` is read once, to its end or closed."""
 
     def __init__(
-        self,
-        dispatch: Dispatch,
-        request: GenerationRequest,
-        target: Target,
-        request_id: str,
+        self, dispatch: Dispatch, snapshot: Snapshot, request: GenerationRequest, plan: Plan, request_id: str
     ) -> None:
         self.id = new_id("gen_")
         self.request = request
-        self.target = target
+        # The target that is being tried, or was tried last.
+        self.target = plan.candidates[0].target
         # What the log tells of the run once it has ended.
         self.facts: dict[str, Any] = {}
         self._dispatch = dispatch
+        self._snapshot = snapshot
+        self._plan = plan
         self._request_id = request_id
         self._fold = Fold()
+        self._attempts: list[FailedAttempt] = []
         self._status: Status = "running"
         self._error: PluggablyError | None = None
         self._created_at = datetime.now(UTC)
@@ -69,6 +94,13 @@ class Run:
         self._ended: Generation | None = None
         self._stopped_by: PluggablyError | None = None
         self._task: asyncio.Task[object] | None = None
+        self._pursuit: Pursuit
+        self._first_error: PluggablyError | None = None
+        # Times on the clock of `_clock`; waiting for slots and for models to load, in attempts that failed.
+        self._began = self._tried_at = 0.0
+        self._queued_s = 0.0
+        # What the attempt has said before its first output.
+        self._held: list[Event] = []
 
     def created(self) -> Generation:
         """The generation as it stands before any event."""
@@ -93,6 +125,7 @@ class Run:
             modality=self.request.modality,
             model=self.request.model,
             served_by=self._fold.served_by,
+            attempts=self._attempts,
             created_at=self._created_at,
             started_at=self._started_at,
             completed_at=self._completed_at,
@@ -113,26 +146,38 @@ class Run:
     async def events(self) -> AsyncGenerator[Sequence[Event], None]:
         """The events, those of one read together.
 
-        Raises: whatever ended the run, after the run's state has been settled."""
+        Raises: whatever ended the run, after the run's state has been settled. Where every target failed, that is the
+        first target's error."""
         self._task = asyncio.current_task()
         self._dispatch.running.add(self)
-        clock = time.perf_counter  # the loop's own clock stands still within a turn of the loop
-        began = clock()
-        usage = self._fold.usage
+        self._snapshot.enter()
+        self._began = _clock()
+        health = self._dispatch.health
         try:
-            backend, patience = self._dispatch.plan(self)
-            async with aclosing(backend.generate(self.request, self.target, patience)) as batches:
-                async for batch in batches:
-                    if self._started_at is None and _is_output(batch):
-                        self._started_at = datetime.now(UTC)
-                        usage.time_to_first_event_s = round(clock() - began, 6)
-                        batch = [self._start(), *batch]
-                    self._fold.add(batch)
-                    yield batch
+            attempt = self._pursue()
+            while True:
+                try:
+                    async with aclosing(self._ask(attempt)) as batches:
+                        async for batch in batches:
+                            if self._started_at is None:
+                                batch = self._before_output(batch)
+                            self._fold.add(batch)
+                            yield batch
+                    break
+                except PluggablyError as error:
+                    attempt = await self._after(error, attempt)
+                if attempt.wait_s:
+                    if attempt.wait_s >= TOLD_WAIT_S:
+                        detail = f"waiting for {attempt.target.backend}, which could not answer yet"
+                        yield (Progress(stage="queued", eta_s=round(attempt.wait_s, 1), detail=detail),)
+                    await asyncio.sleep(attempt.wait_s)
             self._status = "completed"
+            health.succeeded(self.target)
+            health.credential_worked(self.target.backend, attempt.credential)
         except PluggablyError as error:
             raise self._failed(error) from error.__cause__
         except (asyncio.CancelledError, GeneratorExit):
+            health.left(self.target)
             if self._stopped_by is not None:
                 task = asyncio.current_task()
                 if task is not None:
@@ -142,23 +187,120 @@ class Run:
             self._fold.finish_reason = "cancelled"
             raise
         except Exception:
+            health.left(self.target)
             self._failed(InternalError())
             raise
         finally:
             self._completed_at = datetime.now(UTC)
-            usage.duration_s = round(clock() - began, 6)
+            # What an attempt said before it failed or was left still counts.
+            self._fold.add(self._held)
+            usage = self._fold.usage
+            usage.duration_s = round(_clock() - self._began, 6)
             self._dispatch.running.discard(self)
-            await self._dispatch.ledger.settle(usage, self.target)
+            await self._settle(usage)
             self._ended = self._standing()
             self.facts.update(self._dispatch.ledger.record(self._ended, self.target))
+            await self._snapshot.leave()
 
-    def _start(self) -> Started:
-        return Started(ServedBy(self.target.backend, self.target.model, self.target.location))
+    # ── one attempt after the other ──
+
+    def _pursue(self) -> Attempt:
+        """The first attempt. Raises: ModelUnavailable where every target rests."""
+        asked, snapshot, health = self.request.timeouts, self._snapshot, self._dispatch.health
+        longest_s = min(asked.total_s or snapshot.limits.total_s, snapshot.limits.total_s)
+        if self.request.stream and asked.first_event_s is not None:
+            longest_s = min(longest_s, asked.first_event_s)
+        self._pursuit = Pursuit(
+            self._plan,
+            lambda target: health.credentials(target.backend, snapshot.backend(target).credentials),
+            health.admits,
+            snapshot.rules,
+            random.random,
+            self._began + longest_s,
+        )
+        return self._pursuit.first()
+
+    def _ask(self, attempt: Attempt) -> AsyncGenerator[Sequence[Event], None]:
+        """The events of one attempt."""
+        self.target = target = attempt.target
+        self._held = []
+        self._tried_at = _clock()
+        # What earlier attempts took is gone, but for their waiting for a free slot and for a model to load.
+        spent_s = self._tried_at - self._began - self._queued_s
+        patience = _within(self.request.timeouts, self._snapshot.limits, spent_s)
+        return self._snapshot.backend(target).generate(self.request, target, patience, attempt.credential)
+
+    def _before_output(self, batch: Sequence[Event]) -> Sequence[Event]:
+        """What of an attempt's first batches is passed on: progress, and nothing else until there is output. If the
+        attempt fails, the rest never was."""
+        if not _is_output(batch):
+            self._held += (event for event in batch if type(event) is not Progress)
+            return [event for event in batch if type(event) is Progress]
+        now = _clock()
+        self._started_at = datetime.now(UTC)
+        self._fold.usage.time_to_first_event_s = round(now - self._began, 6)
+        target = self.target
+        latency_s = now - self._tried_at - _queued_s(self._held)
+        self._dispatch.health.began(target, latency_s, self.request.stream)
+        started = Started(ServedBy(target.backend, target.model, target.location))
+        self._held, held = [], self._held
+        return [started, *held, *batch]
+
+    async def _after(self, error: PluggablyError, failed: Attempt) -> Attempt:
+        """Notes a failed attempt; returns the next one. Raises: the error to end with, where there is none."""
+        target, health = failed.target, self._dispatch.health
+        if isinstance(error, BackendError) and error.backend is None:
+            error.backend = target.backend
+        asked = self.request.timeouts
+        is_own_time = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
+        health.failed(target, error, own_time=is_own_time)
+        health.credential_failed(target.backend, failed.credential, error)
+        if self._first_error is None or target == self._plan.candidates[0].target:
+            self._first_error = error
+        duration_s = _clock() - self._tried_at
+        queued_s = _queued_s(self._held)
+        self._queued_s += queued_s
+        self._pursuit.extend(queued_s)
+        used = Fold()
+        used.add(self._held)
+        await self._settle(used.usage)
+        self._attempts.append(
+            FailedAttempt(
+                backend=target.backend,
+                model=target.model,
+                code=error.code,
+                duration_s=round(duration_s, 6),
+                cost_usd=used.usage.cost_usd,
+            )
+        )
+        following = self._pursuit.after(error, _clock()) if self._started_at is None else None
+        if following is None:
+            raise error if self._started_at is not None else self._first_error
+        self._dispatch.ledger.lost(target, error.code, used.usage)
+        log.info(
+            "attempt_failed",
+            generation_id=self.id,
+            request_id=self._request_id,
+            backend=target.backend,
+            backend_model=target.model,
+            code=error.code,
+            next_backend=following.target.backend,
+            next_backend_model=following.target.model,
+            reason=following.reason,
+            wait_s=round(following.wait_s, 3),
+        )
+        return following
+
+    async def _settle(self, usage: Usage) -> None:
+        snapshot = self._snapshot
+        price_list, told = snapshot.price_lists.get(self.target.backend), snapshot.told_price(self.target)
+        await self._dispatch.ledger.settle(usage, self.target, price_list, told)
 
     def _failed(self, error: PluggablyError) -> PluggablyError:
         if isinstance(error, BackendError) and error.backend is None:
             error.backend = self.target.backend
         error.generation_id = self.id
+        error.attempts = self._attempts
         self._status = "failed"
         self._fold.finish_reason = "error"
         self._error = error
@@ -166,35 +308,78 @@ class Run:
 
 
 class Dispatch:
-    """Admits generations, at most `most_running` at once. `limits` are the operator's upper bounds in seconds."""
+    """Admits generations, and decides which targets each one tries."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        backends: Callable[[Target], Backend],
-        ledger: Ledger,
-        limits: Patience,
-        most_running: int,
-    ) -> None:
-        self._catalog = catalog
-        self._backends = backends
-        self._limits = limits
-        self._most_running = most_running
+    def __init__(self, live: Live, ledger: Ledger, health: Health, draw: Callable[[], float] = random.random) -> None:
+        self._live = live
+        self._draw = draw
+        self._plans: dict[Route, Plan] = {}
         self.ledger = ledger
+        self.health = health
         self.running: set[Run] = set()
         self._closing: ShuttingDown | None = None
 
-    def start(self, request: GenerationRequest, request_id: str, target: Target | None = None) -> Run:
-        """Raises: ModelNotFound, ShuttingDown, Overloaded."""
+    def start(
+        self,
+        request: GenerationRequest,
+        request_id: str,
+        route: Route | None = None,
+        *,
+        promise: Location | None = None,
+        is_small: bool = True,
+    ) -> Run:
+        """`promise` is where the caller's data may go. What a large request would lose at each target is not looked at
+        beforehand, because that costs as much as sending it.
+
+        Raises: ModelNotFound, ShuttingDown, Overloaded; InvalidRequest, PermissionDenied, ModelUnavailable and their
+        kin where no target is left."""
         if self._closing is not None:
             raise self._closing
-        if len(self.running) >= self._most_running:
-            raise Overloaded(f"{self._most_running} generations are running, which is the limit.", retry_after_s=1)
-        return Run(self, request, target or self._catalog.resolve(request.model), request_id)
+        snapshot = self._live.current
+        if len(self.running) >= snapshot.most_running:
+            raise Overloaded(f"{snapshot.most_running} generations are running, which is the limit.", retry_after_s=1)
+        route = route or snapshot.catalog.resolve(request.model)
+        planned = self._plan(snapshot, route, request, promise)
+        if len(planned.candidates) > 1 and is_small and _asks_for_more(request):
+            planned = _preferring(snapshot, planned, request)
+        if not planned.candidates:
+            raise planned.nothing_left()
+        return Run(self, snapshot, request, planned, request_id)
 
-    def plan(self, run: Run) -> tuple[Backend, Patience]:
-        """The backend of a run, and how long to wait for it: the client's limits, within the operator's."""
-        return self._backends(run.target), _within(run.request.timeouts, self._limits)
+    def explain(self, route: Route, request: GenerationRequest, promise: Location | None = None) -> list[Prospect]:
+        """Which targets would be tried now, in which order and why, and why others would not."""
+        snapshot = self._live.current
+        planned = self._order(snapshot, route, request, promise)
+        if planned.candidates:
+            planned = _preferring(snapshot, planned, request)
+        return planned.prospects()
+
+    def _plan(self, snapshot: Snapshot, route: Route, request: GenerationRequest, promise: Location | None) -> Plan:
+        """The order of a route's targets. Where nothing but the config decides it, it is kept."""
+        if request.routing is None and promise is None and route.choose == "order" and self.health.is_well:
+            kept = snapshot.plans.get(route.id)
+            if kept is None or kept[0] is not route:
+                if len(snapshot.plans) >= MOST_PLANS:
+                    snapshot.plans.clear()
+                kept = snapshot.plans[route.id] = (route, self._order(snapshot, route, request, None))
+            return kept[1]
+        return self._order(snapshot, route, request, promise)
+
+    def _order(self, snapshot: Snapshot, route: Route, request: GenerationRequest, promise: Location | None) -> Plan:
+        health = self.health
+
+        def known(target: Target) -> Known:
+            facts = snapshot.known(target)
+            rests_s = health.rests_s(target)
+            return Known(
+                free=True if target.runner is not None else facts.free if facts is not None else None,
+                price=facts.price if facts is not None else None,
+                latency_s=health.latency_s(target, request.stream),
+                rests_s=rests_s,
+                resting=health.why(target) if rests_s else "",
+            )
+
+        return plan(route, request.routing, known, promise=promise, draw=self._draw)
 
     @property
     def is_closing(self) -> bool:
@@ -216,14 +401,83 @@ class Dispatch:
 
 
 def _is_output(batch: Sequence[Event]) -> bool:
-    return any(not isinstance(event, Progress | Leased | Warned | UsageReported) for event in batch)
+    """Whether a batch brings output: more than the bare opening of a text, which some wires begin with."""
+    for event in batch:
+        kind = type(event)
+        if kind is ItemDelta or kind is ItemCompleted or kind is Completed:
+            return True
+        if isinstance(event, ItemStarted) and type(event.item) is ToolCall:
+            return True
+    return False
 
 
-def _within(asked: Timeouts, limits: Patience) -> Patience:
-    if asked.first_event_s is None and asked.idle_s is None and asked.total_s is None:
-        return limits
+def _queued_s(events: Sequence[Event]) -> float:
+    return sum(event.queued_s for event in events if isinstance(event, Leased))
+
+
+def _within(asked: Timeouts, limits: Patience, spent_s: float) -> Patience:
+    """How long one attempt may take: the client's limits within the operator's, less what earlier attempts took."""
+    if spent_s < SHORT_S:
+        spent_s = 0.0
+        if asked.first_event_s is None and asked.idle_s is None and asked.total_s is None:
+            return limits
+    first_event_s = limits.first_event_s
+    if asked.first_event_s is not None:
+        first_event_s = min(asked.first_event_s - spent_s, first_event_s)
     return Patience(
-        min(asked.first_event_s or limits.first_event_s, limits.first_event_s),
+        max(first_event_s, SHORT_S),
         min(asked.idle_s or limits.idle_s, limits.idle_s),
-        min(asked.total_s or limits.total_s, limits.total_s),
+        max(min(asked.total_s or limits.total_s, limits.total_s) - spent_s, SHORT_S),
     )
+
+
+def _asks_for_more(request: GenerationRequest) -> bool:
+    """Whether a request has anything that some target may not honour."""
+    if request.tools or request.response_format is not None or request.parallel_tool_calls is not None:
+        return True
+    if request.parameters != (PLAIN_TEXT if request.modality == "text" else PLAIN_EMBEDDING):
+        return True
+    return any(not isinstance(message.content, str) for message in request.messages)
+
+
+def _preferring(snapshot: Snapshot, planned: Plan, request: GenerationRequest) -> Plan:
+    """The plan with the targets first that honour all that is asked. Usually the first does, and then nothing else is
+    looked at."""
+    foreseen: dict[Target, Foresight] = {}
+    for i, candidate in enumerate(planned.candidates):
+        foreseen[candidate.target] = foresight = _foresee(snapshot, candidate.target, request)
+        if i == 0 and foresight == NOTHING_AMISS:
+            return planned
+    keeps_order = request.routing is not None and bool(request.routing.order)
+    return planned.preferring(foreseen, keeps_order=keeps_order)
+
+
+def _foresee(snapshot: Snapshot, target: Target, request: GenerationRequest) -> Foresight:
+    foresight = snapshot.backend(target).foresee(request, target)
+    if foresight.refusal is not None:
+        return foresight
+    facts = snapshot.known(target)
+    lacks = _lacks(facts, request) if facts is not None else 0
+    return Foresight(None, foresight.drops + lacks) if lacks else foresight
+
+
+def _lacks(facts: RemoteModel, request: GenerationRequest) -> int:
+    """How much of what is asked a model is known not to have. A list may be wrong, so this only puts it behind."""
+    can = facts.capabilities
+    lacks = int(bool(request.tools) and can.tools is False)
+    lacks += int(isinstance(request.response_format, JsonSchemaFormat) and can.json_schema is False)
+    lacks += int(facts.output_modalities is not None and request.modality not in facts.output_modalities)
+    if facts.input_modalities is not None:
+        lacks += sum(kind not in facts.input_modalities for kind in _input_modalities(request))
+    return lacks
+
+
+def _input_modalities(request: GenerationRequest) -> set[InputModality]:
+    kinds: dict[type, InputModality] = {Image: "image", File: "file", Audio: "audio"}
+    return {
+        kinds[type(part)]
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+        if type(part) in kinds
+    }

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from pluggably.domain.catalog import Price
 from pluggably.domain.generation import Usage
 
 log = structlog.get_logger()
@@ -28,9 +29,10 @@ class Prices:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Any] = {}
 
-    async def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+    async def cost(self, provider: str | None, model: str, usage: Usage, told: Price | None = None) -> Decimal | None:
         """US dollars, or None where the price or the usage is not known."""
-        if usage.input_tokens is None or usage.output_tokens is None:
+        del told
+        if provider is None or usage.input_tokens is None or usage.output_tokens is None:
             return None
         key = (provider, model)
         if key not in self._found:

@@ -6,21 +6,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pluggably.domain.catalog import (
+    Capabilities,
     Description,
     LocalModel,
     Model,
+    ModelStatus,
     Price,
-    Source,
+    RemoteModel,
+    Route,
     Standing,
     Target,
     WorkerReport,
 )
-from pluggably.domain.generation import Modality
+from pluggably.domain.generation import Location, Modality
 from pluggably.errors import Conflict, InvalidRequest, PermissionDenied, PluggablyError
-from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.snapshot import Live, Snapshot
+
+T = TypeVar("T")
 
 # What runs on the operator's own machine costs no money.
 FREE = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
@@ -57,53 +62,84 @@ class Registrations(Protocol):
 
 
 class Registry:
-    """`folders` are those from which the API may take weights."""
+    """The models of whatever snapshot is current."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        pool: LocalModels,
-        kept: Registrations,
-        folders: Sequence[Path],
-        runners: Sequence[str],
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, live: Live, pool: LocalModels, kept: Registrations, runners: Sequence[str]) -> None:
+        self._live = live
         self._pool = pool
         self._kept = kept
-        self._folders = [folder.resolve() for folder in folders]
         self._runners = [name for name in runners if name != "command"]
-        self._changing = asyncio.Lock()
+        # Held by whoever changes which local models there are: the API here, a reload of the config in `app`.
+        self.changing = asyncio.Lock()
         self._modalities: dict[str, Sequence[Modality] | None] = {}
 
     async def models(self) -> list[Model]:
-        return [await self.get(name) for name in self._catalog.names()]
+        """Every local model, route and alias, and what the providers list."""
+        snapshot = self._live.current
+        listed = await asyncio.gather(*(remote.models() for remote in snapshot.remote.values()))
+        found = {
+            f"{provider}/{facts.id}": _remote_model(provider, facts, snapshot.catalog.location(provider))
+            for provider, models in zip(snapshot.remote, listed, strict=True)
+            for facts in models
+        }
+        for name in snapshot.catalog.names():
+            found[name] = await self.get(name)
+        return [found[name] for name in sorted(found)]
 
     async def get(self, name: str) -> Model:
         """What is known of a model now. Raises: ModelNotFound."""
-        target = self._catalog.resolve(name)
-        source: Source = "file" if self._catalog.is_alias(name) else "discovered"
-        local = self._catalog.local(target.backend)
-        if local is None:
-            return Model(
-                id=name, location=target.location, backends=[target.backend], status="available", source=source
-            )
-        model = await self._describe(local)
+        snapshot = self._live.current
+        catalog = snapshot.catalog
+        route = catalog.resolve(name)
+        targets = [target for target in route.targets if route.location in (None, target.location)]
+        models = [await self._model(snapshot, target) for target in targets]
+        model = models[0] if len(models) == 1 else _common(models)
         model.id = name
-        if self._catalog.is_alias(name):
-            model.source = source
+        if catalog.is_alias(name) or catalog.is_route(name):
+            model.source = "file"
+        if catalog.is_route(name):
+            model.kind = "route"
         return model
 
-    async def modalities(self, target: Target) -> Sequence[Modality] | None:
-        """What a target makes; None where that is not known. Local weights are asked once."""
-        if target.backend not in self._modalities:
-            if self._catalog.local(target.backend) is None:
+    async def modalities(self, route: Route) -> Sequence[Modality] | None:
+        """What the targets of a route make; None where that is not known of all. Local weights are asked once."""
+        made: list[Modality] = []
+        for target in route.targets:
+            if target.runner is None:
                 return None
-            made = (await self._pool.describe(target.backend)).output_modalities
-            self._modalities[target.backend] = list(made) if made is not None else None
-        return self._modalities[target.backend]
+            if target.backend not in self._modalities:
+                described = (await self._pool.describe(target.backend)).output_modalities
+                self._modalities[target.backend] = list(described) if described is not None else None
+            one = self._modalities[target.backend]
+            if one is None:
+                return None
+            made += one
+        return made
+
+    def usual_modality(self, route: Route) -> Modality:
+        """What is meant where a request does not say: text, unless nothing of the route is known to make it."""
+        snapshot = self._live.current
+        for target in route.targets:
+            facts = snapshot.known(target)
+            if facts is None or facts.output_modalities is None or "text" in facts.output_modalities:
+                return "text"
+        facts = snapshot.known(route.targets[0])
+        made = facts.output_modalities if facts is not None else None
+        return made[0] if made else "text"
+
+    def forget(self, model_id: str) -> None:
+        """A local model is not what it was."""
+        self._modalities.pop(model_id, None)
 
     def workers(self) -> list[WorkerReport]:
         return self._pool.workers()
+
+    async def _model(self, snapshot: Snapshot, target: Target) -> Model:
+        local = snapshot.catalog.local(target.backend) if target.runner is not None else None
+        if local is not None:
+            return await self._describe(local)
+        facts = snapshot.known(target) or RemoteModel(id=target.model)
+        return _remote_model(target.backend, facts, target.location)
 
     async def _describe(self, local: LocalModel) -> Model:
         standing = self._pool.standing(local.id)
@@ -166,13 +202,14 @@ class Registry:
             keep_alive_s=keep_alive_s,
             options=options,
         )
-        async with self._changing:
-            self._catalog.check_free(model_id)
+        async with self.changing:
+            catalog = self._live.current.catalog
+            catalog.check_free(model_id)
             self._pool.add(model)
             try:
                 await self._pool.describe(model_id)  # says now what a first request would say later
                 await self._kept.add(model)
-                self._catalog.add(model)
+                catalog.add(model)
             except BaseException:
                 await self._pool.remove(model_id)
                 raise
@@ -182,14 +219,15 @@ class Registry:
         """Forgets a model that the API registered; its file stays, since the gateway did not bring it.
 
         Raises: ModelNotFound, Conflict."""
-        async with self._changing:
-            self._catalog.check_removable(name)
+        async with self.changing:
+            catalog = self._live.current.catalog
+            catalog.check_removable(name)
             busy = any(worker.model == name and worker.slots_in_use for worker in self._pool.workers())
             if busy and not force:
                 raise Conflict(f"{name!r} is running; unload it first, or add ?force=true.")
             await self._kept.remove(name)
-            self._catalog.remove(name)
-            self._modalities.pop(name, None)
+            catalog.remove(name)
+            self.forget(name)
             await self._pool.remove(name, at_once=force)
 
     async def load(self, name: str) -> None:
@@ -201,27 +239,92 @@ class Registry:
         await self._pool.unload(self._local_id(name))
 
     def _local_id(self, name: str) -> str:
-        target = self._catalog.resolve(name)
-        if self._catalog.local(target.backend) is None:
+        targets = self._live.current.catalog.resolve(name).targets
+        if len(targets) > 1:
+            raise InvalidRequest("A route cannot be loaded or unloaded; name one of its models.", pointer="/model")
+        if targets[0].runner is None:
             raise InvalidRequest("Only a model on this machine can be loaded or unloaded.", pointer="/model")
-        return target.backend
+        return targets[0].backend
 
     def _weights(self, source: str) -> Path:
         """The file that a source names, if it lies in an allowed folder once every link is followed."""
+        folders = self._live.current.folders
         kind, colon, rest = source.partition(":")
         if not colon or kind != "file":
             raise InvalidRequest("/source: must be `file:` and an absolute path", pointer="/source")
-        if not self._folders:
+        if not folders:
             raise PermissionDenied("The operator allows no folder for models (`model_folders` in the config).")
         path = Path(rest.removeprefix("//"))
         if not path.is_absolute() or "\0" in rest:
             raise InvalidRequest("/source: must be `file:` and an absolute path", pointer="/source")
         try:
             real = path.resolve()
-            is_allowed = any(real.is_relative_to(folder) for folder in self._folders) and real.is_file()
+            is_allowed = any(real.is_relative_to(folder) for folder in folders) and real.is_file()
         except (OSError, RuntimeError):  # a name that is too long, a loop of links
             is_allowed = False
         # What lies outside is not told apart from what is not there: the answer must not map the disk.
         if not is_allowed:
             raise InvalidRequest("/source: is no file in a folder that the operator allows", pointer="/source")
         return real
+
+
+def _remote_model(provider: str, facts: RemoteModel, location: Location) -> Model:
+    return Model(
+        id=f"{provider}/{facts.id}",
+        name=facts.name,
+        location=location,
+        free=facts.free,
+        input_modalities=_listed(facts.input_modalities),
+        output_modalities=_listed(facts.output_modalities),
+        capabilities=facts.capabilities,
+        context_tokens=facts.context_tokens,
+        max_output_tokens=facts.max_output_tokens,
+        price=facts.price,
+        backends=[provider],
+        status="available",
+        source="discovered",
+    )
+
+
+def _common(models: Sequence[Model]) -> Model:
+    """What holds for a route whichever of its targets answers. What is not known of one is not known of the route."""
+    can = {
+        name: _agreed([getattr(model.capabilities, name) for model in models])
+        for name in Capabilities.__struct_fields__
+    }
+    statuses = {model.status for model in models}
+    return Model(
+        id="",
+        location="local" if all(model.location == "local" for model in models) else "remote",
+        free=_agreed([model.free for model in models]),
+        input_modalities=_shared([model.input_modalities for model in models]),
+        output_modalities=_shared([model.output_modalities for model in models]),
+        capabilities=Capabilities(**can),
+        context_tokens=_least([model.context_tokens for model in models]),
+        max_output_tokens=_least([model.max_output_tokens for model in models]),
+        backends=list(dict.fromkeys(backend for model in models for backend in model.backends)),
+        status=next((status for status in _BEST_FIRST if status in statuses), "unavailable"),
+    )
+
+
+_BEST_FIRST: tuple[ModelStatus, ...] = ("loaded", "available", "loading", "registered", "error")
+
+
+def _agreed(values: Sequence[bool | None]) -> bool | None:
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _least(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return min(known) if known and len(known) == len(values) else None
+
+
+def _shared(values: Sequence[list[T] | None]) -> list[T] | None:
+    known = [value for value in values if value is not None]
+    if not known or len(known) != len(values):
+        return None
+    return [kind for kind in known[0] if all(kind in other for other in known)]
+
+
+def _listed(values: Sequence[T] | None) -> list[T] | None:
+    return list(values) if values is not None else None

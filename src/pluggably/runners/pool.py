@@ -14,7 +14,7 @@ import math
 import os
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -50,6 +50,8 @@ MEAN_WEIGHT = 0.2
 LONGEST_RETRY_AFTER_S = 60.0
 # Of the worker's own log, in ours when it fails.
 LOGGED_LINES = 10
+# How often to look whether a lane that is retiring has nothing left to serve.
+RETIRING_LOOK_S = 0.1
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
@@ -93,6 +95,7 @@ class Pool:
         self._clock = clock or asyncio.get_running_loop().time
         self._make_worker = make_worker or self._real_worker
         self._lanes: dict[str, _Lane] = {}
+        self._retiring: dict[asyncio.Task[None], _Lane] = {}
         self._is_closing = False
 
     # ── the models ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +104,9 @@ class Pool:
         """Raises: Conflict (the id is taken), InvalidRequest (no such runner, wrong options)."""
         if model.id in self._lanes:
             raise Conflict(f"There is already a local model named {model.id}.")
+        self._lanes[model.id] = self._new_lane(model)
+
+    def _new_lane(self, model: LocalModel) -> _Lane:
         runner = self._runners.get(model.runner)
         if runner is None:
             known = ", ".join(sorted(self._runners))
@@ -109,7 +115,7 @@ class Pool:
             options = msgspec.convert(model.options, runner.Options)
         except msgspec.ValidationError as error:
             raise InvalidRequest(f"The options of {model.id} are wrong: {error}", pointer="/options") from error
-        self._lanes[model.id] = _Lane(self, model, runner, options)
+        return _Lane(self, model, runner, options)
 
     async def remove(self, model_id: str, *, at_once: bool = False) -> None:
         """Unloads the model and forgets it; its running generations get a moment to end, unless `at_once`.
@@ -118,6 +124,23 @@ class Pool:
         lane = self._lane(model_id)
         del self._lanes[model_id]
         await lane.unload(0.0 if at_once else self._settings.unload_grace_s)
+
+    def replace(self, models: Iterable[LocalModel], grace_s: float) -> list[str]:
+        """Makes `models` the ones there are. One that is as it was keeps its worker; one that is gone or changed
+        serves the requests that it has, for at most `grace_s`, and then ends. Returns the ids of these.
+
+        Raises: Conflict, InvalidRequest, before anything has changed."""
+        lanes: dict[str, _Lane] = {}
+        for model in models:
+            old = self._lanes.get(model.id)
+            lanes[model.id] = old if old is not None and old.model == model else self._new_lane(model)
+        gone = [lane for model_id, lane in self._lanes.items() if lanes.get(model_id) is not lane]
+        self._lanes = lanes
+        for lane in gone:
+            task = asyncio.get_running_loop().create_task(lane.retire(grace_s))
+            self._retiring[task] = lane
+            task.add_done_callback(self._retiring.pop)
+        return [lane.model.id for lane in gone]
 
     def models(self) -> list[LocalModel]:
         return [lane.model for lane in self._lanes.values()]
@@ -162,12 +185,16 @@ class Pool:
         await self._lane(model_id).unload(self._settings.unload_grace_s)
 
     def workers(self) -> list[WorkerReport]:
-        return [report for lane in self._lanes.values() if (report := lane.report()) is not None]
+        lanes = [*self._lanes.values(), *self._retiring.values()]
+        return [report for lane in lanes if (report := lane.report()) is not None]
 
     async def close(self, grace_s: float = 10.0) -> None:
         """Takes no more leases, lets running ones end within `grace_s`, and ends all workers."""
         self._is_closing = True
-        await asyncio.gather(*(lane.unload(grace_s) for lane in self._lanes.values()))
+        lanes = [*self._lanes.values(), *self._retiring.values()]
+        for task in list(self._retiring):
+            task.cancel()
+        await asyncio.gather(*(lane.unload(grace_s) for lane in lanes))
 
     # ── for the lanes ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -468,6 +495,13 @@ class _Lane:
             raise _shutting_down()
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def retire(self, grace_s: float) -> None:
+        """Another lane has taken this one's name: serves those that run and wait here, and unloads."""
+        until = self._pool.now() + grace_s
+        while (self._running or self._waiting) and self._pool.now() < until:  # noqa: ASYNC110
+            await asyncio.sleep(RETIRING_LOOK_S)  # so rare that it is worth no event of its own
+        await self.unload(0)
 
     async def unload(self, grace_s: float) -> None:
         self._refuse_waiting(self._why_unloaded)

@@ -27,7 +27,7 @@ from pluggably.errors import GatewayError, InsufficientStorage, Overloaded, Star
 from pluggably.storage.datadir import DataDirectory
 
 # Every revision that this code knows, the oldest first; the last is the one that the tables below have.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 BUSY_TIMEOUT_S = 5.0
 
 _BEGIN = "pluggably_begin"
@@ -58,6 +58,8 @@ api_keys = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
     sa.Column("revoked_at", UtcTime),
+    # Where the data of its holder may go; null: anywhere.
+    sa.Column("location", sa.String(16)),
 )
 
 models = sa.Table(

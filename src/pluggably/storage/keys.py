@@ -24,6 +24,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Principal, Scope
+from pluggably.domain.generation import Location
 from pluggably.domain.ids import new_id
 from pluggably.errors import NotFound, StartupError
 from pluggably.storage.database import Database, api_keys, data_version
@@ -78,9 +79,14 @@ class KeyStore:
         self._now = now
 
     async def create(
-        self, name: str, scopes: Sequence[Scope] = DEFAULT_SCOPES, expires_at: datetime | None = None
+        self,
+        name: str,
+        scopes: Sequence[Scope] = DEFAULT_SCOPES,
+        expires_at: datetime | None = None,
+        location: Location | None = None,
     ) -> NewKey:
-        new = self._new(name, scopes, expires_at)
+        """With a `location`, what its holder sends goes nowhere else."""
+        new = self._new(name, scopes, expires_at, location)
         async with self._database.write() as connection:
             await self._insert(connection, new.key, new.token)
         return new
@@ -142,12 +148,15 @@ class KeyStore:
         """A connection for `data_version`, as a context manager."""
         return self._database.watch()
 
-    def _new(self, name: str, scopes: Sequence[Scope], expires_at: datetime | None) -> NewKey:
+    def _new(
+        self, name: str, scopes: Sequence[Scope], expires_at: datetime | None, location: Location | None = None
+    ) -> NewKey:
         public_id = new_id("")
         key = ApiKey(
             id=f"key_{public_id}",
             name=name,
             scopes=list(scopes),
+            location=location,
             created_at=self._now(),
             expires_at=expires_at,
         )
@@ -161,6 +170,7 @@ class KeyStore:
             "secret_hmac": self.digest(token),
             "created_at": key.created_at,
             "expires_at": key.expires_at,
+            "location": key.location,
         }
         await connection.execute(sa.insert(api_keys).values(row))
 
@@ -170,6 +180,7 @@ def _key(row: sa.Row[Any]) -> ApiKey:
         id=row.id,
         name=row.name,
         scopes=row.scopes,
+        location=row.location,
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
@@ -227,7 +238,7 @@ class KeyRing:
         entries = {}
         for digest, key in (await self._store.live()).items():
             until = key.expires_at.timestamp() if key.expires_at else _NEVER
-            entries[digest] = (Principal(key.id, key.name, frozenset(key.scopes)), until)
+            entries[digest] = (Principal(key.id, key.name, frozenset(key.scopes), key.location), until)
         self._entries = {**entries, **self._granted}
 
     async def close(self) -> None:

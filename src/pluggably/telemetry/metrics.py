@@ -84,6 +84,24 @@ class Metrics:
             ["backend"],
             registry=registry,
         )
+        self.failed_attempts = Counter(
+            "pluggably_failed_attempts_total",
+            "Attempts that failed and were followed by another, by backend and code.",
+            ["backend", "code"],
+            registry=registry,
+        )
+        self.resting = Gauge(
+            "pluggably_resting_targets", "Targets that rest after failures, by backend.", ["backend"], registry=registry
+        )
+        self.reloads = Counter(
+            "pluggably_config_reloads_total",
+            "Times that a changed config file was read, by outcome (applied, wrong).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.config_ok = Gauge(
+            "pluggably_config_ok", "1 while the config file as it stands is the one in use, else 0.", registry=registry
+        )
         self.workers = Gauge("pluggably_workers", "Local model processes, by state.", ["state"], registry=registry)
         self.worker_memory = Gauge(
             "pluggably_worker_memory_bytes",

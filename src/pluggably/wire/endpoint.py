@@ -36,6 +36,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 class FixedAddress(Protocol):
     """A provider."""
 
+    @property
+    def credentials(self) -> int:
+        """How many credentials there are, at least one."""
+        ...
+
     def endpoint(self, target: Target, credential: int = 0) -> Endpoint:
         """Where a target's calls go, with the provider's credential of this index."""
         ...

@@ -13,8 +13,8 @@ from functools import partial
 
 import structlog
 
-from pluggably.domain.catalog import Target
-from pluggably.domain.generation import Completed, Event, GenerationRequest, Leased, Progress
+from pluggably.domain.catalog import Foresight, Target
+from pluggably.domain.generation import Completed, Event, GenerationRequest, Leased, Progress, Warned
 from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
@@ -41,6 +41,19 @@ class FixedBackend:
         """The events of one attempt, those of one read together; the last is `Completed`. Closing it early cuts the
         backend's work."""
         return attempt(self._client, request, self._place.endpoint(target, credential), patience)
+
+    @property
+    def credentials(self) -> int:
+        return self._place.credentials
+
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
+        """What the codec makes of the request: it is pure, so that costs nothing but its time."""
+        endpoint = self._place.endpoint(target)
+        try:
+            step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+        except PluggablyError as refusal:
+            return Foresight(refusal)
+        return Foresight(None, sum(type(event) is Warned for event in step.events))
 
 
 class LeasedBackend:
@@ -74,6 +87,23 @@ class LeasedBackend:
                         yield batch
                 return
 
+    @property
+    def credentials(self) -> int:
+        return 1
+
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:  # noqa: ARG002
+        """Only a worker's lease brings its codec, so nothing is known to be amiss."""
+        return Foresight()
+
+
+def _address(endpoint: Endpoint, request: GenerationRequest) -> Address:
+    return Address(
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        backend=endpoint.backend,
+        stream=request.stream or endpoint.always_streams,
+    )
+
 
 async def attempt(
     client: HttpClient, request: GenerationRequest, endpoint: Endpoint, patience: Patience
@@ -82,13 +112,7 @@ async def attempt(
 
     Raises: BackendError and its kinds; UnsupportedParameter, UnsupportedModality before any call."""
     codec = endpoint.codec(endpoint.options)
-    address = Address(
-        base_url=endpoint.base_url,
-        model=endpoint.model,
-        backend=endpoint.backend,
-        stream=request.stream or endpoint.always_streams,
-    )
-    step = codec.begin(request, address)
+    step = codec.begin(request, _address(endpoint, request))
     completed = False
     while True:
         if step.events:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
+from snapshots import dispatch_over, snapshot
 
 from pluggably.api.sse import KEEP_ALIVE, EventStream, framed
-from pluggably.domain.catalog import LocalModel, Target
+from pluggably.domain.catalog import Target
 from pluggably.domain.generation import (
     Completed,
     Event,
@@ -32,12 +33,8 @@ from pluggably.domain.generation import (
     Warned,
 )
 from pluggably.errors import BackendTimeout, PluggablyError, ShuttingDown
-from pluggably.gateway.catalog import Catalog
-from pluggably.gateway.dispatch import Dispatch, Run
-from pluggably.gateway.ledger import Ledger
-from pluggably.gateway.prices import Prices
+from pluggably.gateway.dispatch import Run
 from pluggably.net.http import Patience
-from pluggably.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -73,11 +70,15 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 class Timed:
     """A backend that waits for numbers, yields batches and raises errors."""
 
+    credentials = 1
+
     def __init__(self, steps: Sequence[Any]) -> None:
         self._steps = steps
         self.closed = False
 
-    async def generate(self, request: GenerationRequest, target: Target, patience: Patience) -> Any:
+    async def generate(
+        self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
+    ) -> Any:
         try:
             for step in self._steps:
                 if isinstance(step, Exception):
@@ -134,8 +135,7 @@ class Wire:
 
 def new_run(*steps: Any) -> tuple[Run, Timed]:
     backend: Any = Timed(steps)
-    catalog = Catalog({}, {}, [LocalModel(id="m", runner="toy")])
-    dispatch = Dispatch(catalog, lambda target: backend, Ledger(Metrics(), Prices(), {}), Patience(9, 9, 9), 10)
+    dispatch = dispatch_over(snapshot(backend))
     asked = GenerationRequest(
         model="m", modality="text", messages=[Message("user", "hi")], parameters=TextParameters(), stream=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pluggably.domain.catalog import LocalModel, Target
+from pluggably.domain.catalog import LocalModel
 from pluggably.errors import Conflict, ModelNotFound
 from pluggably.gateway.catalog import Catalog
 
@@ -31,7 +31,8 @@ def catalog() -> Catalog:
 )
 def test_a_name_means_a_target(name: str, backend: str, model: str, location: str) -> None:
     """Local models, aliases, and a provider's models by its name and a slash."""
-    assert catalog().resolve(name) == Target(backend=backend, model=model, location=location)  # type: ignore[arg-type]
+    target = catalog().resolve(name).targets[0]
+    assert (target.backend, target.model, target.location) == (backend, model, location)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_names_are_listed_in_order() -> None:
 def test_a_local_model_comes_before_an_alias() -> None:
     """Where both have a name, the model is meant."""
     both = Catalog({}, {"qwen": "openai/gpt-5"}, [LocalModel(id="qwen", runner="x")])
-    assert both.resolve("qwen").backend == "qwen"
+    assert both.resolve("qwen").targets[0].backend == "qwen"
     assert not both.is_alias("qwen")
 
 
@@ -89,7 +90,7 @@ def test_a_free_name_can_be_added_and_removed(name: str) -> None:
     """What is added can be asked for, and what is removed cannot."""
     models = catalog()
     models.add(LocalModel(id=name, runner="x", source="api"))
-    assert models.resolve(name).backend == name
+    assert models.resolve(name).targets[0].backend == name
     assert models.local(name) is not None
     models.remove(name)
     assert models.local(name) is None

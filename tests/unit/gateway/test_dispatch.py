@@ -8,8 +8,9 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import pytest
+from snapshots import dispatch_over, snapshot
 
-from pluggably.domain.catalog import LocalModel, Target
+from pluggably.domain.catalog import Foresight, Target
 from pluggably.domain.generation import (
     Completed,
     Event,
@@ -39,10 +40,8 @@ from pluggably.errors import (
     PluggablyError,
     ShuttingDown,
 )
-from pluggably.gateway.catalog import Catalog
-from pluggably.gateway.dispatch import Backend, Dispatch, Run
-from pluggably.gateway.ledger import Ledger
-from pluggably.gateway.prices import Prices
+from pluggably.gateway.dispatch import Run
+from pluggably.gateway.snapshot import Backend
 from pluggably.net.http import Patience
 from pluggably.telemetry.metrics import Metrics
 
@@ -61,6 +60,8 @@ ANSWER: list[Sequence[Event]] = [
 class Scripted:
     """A backend that yields batches, waits where there is an event to wait for, and raises what is an error."""
 
+    credentials = 1
+
     def __init__(self, *steps: Any) -> None:
         self._steps = steps
         self.asked: list[tuple[GenerationRequest, Target, Patience]] = []
@@ -68,7 +69,7 @@ class Scripted:
         self.closed = 0
 
     async def generate(
-        self, request: GenerationRequest, target: Target, patience: Patience
+        self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
     ) -> AsyncGenerator[Sequence[Event], None]:
         self.asked.append((request, target, patience))
         try:
@@ -83,20 +84,19 @@ class Scripted:
         finally:
             self.closed += 1
 
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
+        return Foresight()
+
 
 class Gateway:
     """A dispatch with one local model, and what it counts."""
 
     def __init__(self, backend: Backend | Exception, most_running: int = 10) -> None:
-        def find(target: Target) -> Backend:
-            if isinstance(backend, Exception):
-                raise backend
-            return backend
-
+        if isinstance(backend, Exception):
+            backend = Scripted(backend)
         self.metrics = Metrics()
-        catalog = Catalog({"far": "remote"}, {}, [LocalModel(id="m", runner="toy")])
-        ledger = Ledger(self.metrics, Prices(), {})
-        self.dispatch = Dispatch(catalog, find, ledger, LIMITS, most_running)
+        current = snapshot(backend, limits=LIMITS, most_running=most_running)
+        self.dispatch = dispatch_over(current, self.metrics)
 
     def start(self, model: str = "m", **fields: Any) -> Run:
         asked = GenerationRequest(
@@ -175,13 +175,14 @@ def test_a_run_that_goes_well() -> None:
     ],
 )
 def test_what_is_no_output_does_not_start(waiting: Sequence[Event]) -> None:
-    """Progress, the end of a wait, warnings and usage come before `Started`, and do not bring it."""
+    """Progress is told at once; the end of a wait, warnings and usage wait for `Started`, and do not bring it."""
 
     async def main() -> None:
         run = Gateway(Scripted(waiting, *ANSWER)).start()
         events = await read(run)
-        assert events[0] == waiting[0]
-        assert [type(event) for event in events].index(Started) == len(waiting)
+        is_told_at_once = isinstance(waiting[0], Progress)
+        assert events.index(waiting[0]) == (0 if is_told_at_once else 1)
+        assert [type(event) for event in events].index(Started) == (1 if is_told_at_once else 0)
         assert [type(event) for event in events].count(Started) == 1
 
     run_async(main)

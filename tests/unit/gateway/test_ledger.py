@@ -37,12 +37,12 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def ledger(metrics: Metrics) -> Ledger:
-    return Ledger(metrics, Prices(), {"openai": "openai"})
+    return Ledger(metrics, Prices())
 
 
 def settle(ledger: Ledger, target: Target, **counts: Any) -> Usage:
     usage = Usage(**counts)
-    asyncio.run(ledger.settle(usage, target))
+    asyncio.run(ledger.settle(usage, target, {"openai": "openai"}.get(target.backend), None))
     return usage
 
 

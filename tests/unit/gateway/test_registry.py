@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from snapshots import snapshot
 
-from pluggably.domain.catalog import Capabilities, Description, LocalModel, Model, Standing, Target, WorkerReport
+from pluggably.domain.catalog import Capabilities, Description, LocalModel, Model, Standing, WorkerReport
 from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, ModelUnavailable, PermissionDenied, PluggablyError
 from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.registry import Registry
+from pluggably.gateway.snapshot import Live
 
 T = TypeVar("T")
 
@@ -111,7 +113,8 @@ class Models:
         self.pool.add(mine)
         self.catalog = Catalog({"far": "remote"}, {"quick": "mine", "smart": "far/x"}, [mine])
         allowed = [self.folder] if folders else []
-        self.registry = Registry(self.catalog, self.pool, self.kept, allowed, ["toy", "command"])
+        current = snapshot(catalog=self.catalog, folders=tuple(allowed))
+        self.registry = Registry(Live(current), self.pool, self.kept, ["toy", "command"])
 
     async def register(self, model_id: str = "new", source: str | None = None, **fields: Any) -> Model:
         given: dict[str, Any] = {
@@ -152,7 +155,7 @@ def test_a_registered_model_is_there(models: Models) -> None:
     kept = models.kept.models["new"]
     assert (kept.slots, kept.queue, kept.context_tokens, kept.keep_alive_s) == (3, 4, 64, 5.0)
     assert kept.weights == str((models.folder / "tiny.gguf").resolve())
-    assert models.catalog.resolve("new").backend == "new"
+    assert models.catalog.resolve("new").targets[0].backend == "new"
     assert [one.id for one in run(models.registry.models())] == ["mine", "new", "quick", "smart"]
 
 
@@ -376,8 +379,7 @@ def test_what_a_target_makes_is_asked_once(models: Models) -> None:
             target = models.catalog.resolve("embed")
             assert await models.registry.modalities(target) == ["embedding"]
         assert models.pool.described == ["embed"]
-        far = Target(backend="far", model="x", location="remote")
-        assert await models.registry.modalities(far) is None
+        assert await models.registry.modalities(models.catalog.resolve("far/x")) is None
 
     run(main())
 

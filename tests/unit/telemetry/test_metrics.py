@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pluggably.telemetry.metrics import CONTENT_TYPE, Metrics
 
 # Labels whose values are bounded by the config or by the code, never by what a client makes up.
-BOUNDED = {"version", "route", "status", "code", "backend", "modality", "direction", "state", "model"}
+BOUNDED = {"outcome", "version", "route", "status", "code", "backend", "modality", "direction", "state", "model"}
 
 
 def families() -> list[Any]:
