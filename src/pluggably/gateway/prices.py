@@ -1,57 +1,154 @@
-"""What a generation at a provider cost, from the price list of the genai-prices package.
+"""What a model at a provider costs: what the operator or the provider's own list says, else the genai-prices package.
 
-The list is loaded at first need and off the loop, since it is large. A price that is not known is null, never zero.
-What surprises: the package's own calculation takes over 100 µs, so plain rates are kept and multiplied here; only a
-price that depends on the amount (tiers) goes through the package each time.
+The package's list is loaded at first need and off the loop, since it is large. A price that is not known is null, never
+zero. What surprises: the package's own calculation takes over 100 µs, so plain rates are kept and multiplied here; only
+a price that depends on the amount (tiers) goes through the package each time.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
-from pluggably.domain.catalog import Price
+from pluggably.domain.catalog import Price, RemoteModel
 from pluggably.domain.generation import Usage
 
 log = structlog.get_logger()
 
 MILLION = Decimal(1_000_000)
+MAX_KEPT = 20_000
+# A look-up takes up to a millisecond where a list is long.
+MAX_LOADED_AT_ONCE = 5_000
 _RATE_FIELDS = ("input_mtok", "cache_read_mtok", "output_mtok")
 
 
+class Found(Struct, frozen=True):
+    """What the package tells of a model: its rates in the package's own type, and the facts as we tell them."""
+
+    rates: Any
+    facts: RemoteModel
+
+
+class Rates(Struct, frozen=True):
+    """A price that was told to us, under the package's names."""
+
+    input_mtok: Decimal | None
+    cache_read_mtok: Decimal | None
+    output_mtok: Decimal | None
+
+
 class Prices:
-    """Looks prices up by the price list's provider id and the model's id there."""
+    """Looks prices up by the price list's provider id and the model's id there.
+
+    `told` is what stands over the package: the operator's price, else that of the provider's own list."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], Any] = {}
+        self._found: dict[tuple[str, str], Found | None] = {}
 
-    async def cost(self, provider: str | None, model: str, usage: Usage, told: Price | None = None) -> Decimal | None:
+    async def price(self, price_list: str | None, model: str, told: Price | None = None) -> Price | None:
+        """What a model costs, to compare and to show; where the rate depends on the amount, that of a short input."""
+        if told is not None or price_list is None:
+            return told
+        found = await self._look_up(price_list, model)
+        return None if found is None else found.facts.price
+
+    async def cost(self, price_list: str | None, model: str, usage: Usage, told: Price | None = None) -> Decimal | None:
         """US dollars, or None where the price or the usage is not known."""
-        del told
-        if provider is None or usage.input_tokens is None or usage.output_tokens is None:
+        if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        key = (provider, model)
+        if told is not None:
+            return _cost(_rates(told), usage)
+        found = await self._look_up(price_list, model) if price_list is not None else None
+        return None if found is None else _cost(found.rates, usage)
+
+    def published(self, price_list: str) -> Published:
+        """One provider's part of the package's list."""
+        return Published(price_list, self._found)
+
+    async def _look_up(self, price_list: str, model: str) -> Found | None:
+        key = (price_list, model)
         if key not in self._found:
-            if len(self._found) > 10_000:
-                self._found.clear()
-            self._found[key] = await asyncio.to_thread(_find, provider, model)
-        price = self._found[key]
-        return None if price is None else _cost(price, usage)
+            found = await asyncio.to_thread(_find, price_list, model)
+            _keep(self._found, {key: found})
+            return found
+        return self._found[key]
 
 
-def _find(provider: str, model: str) -> Any:
-    """The package's price of a model now, or None."""
+class Published:
+    """What the package tells of one provider's models."""
+
+    def __init__(self, price_list: str, found: dict[tuple[str, str], Found | None]) -> None:
+        self._price_list = price_list
+        self._found = found
+
+    def loaded(self, model: str) -> RemoteModel | None:
+        """From memory only: None also where nobody has looked yet."""
+        found = self._found.get((self._price_list, model))
+        return None if found is None else found.facts
+
+    async def load(self, models: Iterable[str]) -> None:
+        """Looks all of these up, off the loop."""
+        keys = [(self._price_list, model) for model in models]
+        missing = [key for key in keys if key not in self._found][:MAX_LOADED_AT_ONCE]
+        if missing:
+            _keep(self._found, await asyncio.to_thread(_find_all, missing))
+
+
+def _keep(kept: dict[tuple[str, str], Found | None], new: dict[tuple[str, str], Found | None]) -> None:
+    """Clients name the models, so there may be any number."""
+    if len(kept) + len(new) > MAX_KEPT:
+        kept.clear()
+    kept.update(new)
+
+
+def _find_all(keys: list[tuple[str, str]]) -> dict[tuple[str, str], Found | None]:
+    return {key: _find(*key) for key in keys}
+
+
+def _find(price_list: str, model: str) -> Found | None:
+    """What the package knows of a model now."""
     from genai_prices import data_snapshot
 
     try:
-        _, found = data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)
-        return found.get_prices(datetime.now(UTC))
+        _, found = data_snapshot.get_snapshot().find_provider_model(model, None, price_list, None)
+        rates = found.get_prices(datetime.now(UTC))
     except LookupError:
         return None
+    context = found.context_window
+    facts = RemoteModel(id=model, name=found.name, price=_price(rates), context_tokens=context if context else None)
+    return Found(rates, facts)
+
+
+def _price(rates: Any) -> Price | None:
+    """The rates of a short input, where they depend on the amount."""
+    given, cached, made = (_base(getattr(rates, field, None)) for field in _RATE_FIELDS)
+    if given is None and made is None:
+        return None
+    return Price(input_per_million=given, cached_input_per_million=cached, output_per_million=made)
+
+
+def _base(rate: Any) -> str | None:
+    plain = getattr(rate, "base", rate)
+    return decimal_text(plain) if isinstance(plain, Decimal) else None
+
+
+def _rates(price: Price) -> Rates:
+    return Rates(*map(_amount, (price.input_per_million, price.cached_input_per_million, price.output_per_million)))
+
+
+def _amount(text: str | None) -> Decimal | None:
+    """What is no amount of money is not known."""
+    try:
+        amount = Decimal(text) if text is not None else None
+    except InvalidOperation:
+        return None
+    return amount if amount is not None and amount.is_finite() and amount >= 0 else None
 
 
 def _cost(price: Any, usage: Usage) -> Decimal | None:

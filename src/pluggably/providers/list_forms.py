@@ -1,0 +1,592 @@
+"""How providers tell of their models: the bytes of a list in, what is told of each model out. No I/O.
+
+Nearly all lists look like OpenAI's, `{"data": [{"id": …}]}`, and vendors put further facts beside the id, under a
+handful of names that they share. So there is one reader for facts, `_described`, and a form (`FORMS`) only adds what
+vendors do not share: the unit of their prices, another name for the id, how a further page is asked for.
+
+What surprises: the form `openai` reads no price. The same two words, `prompt` and `completion`, are dollars a token
+at one vendor and dollars a million at another, so a price is read only where the vendor says its unit. And a fact that
+is not told stays None: a list that is silent on tools does not say that there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias, TypeGuard, get_args
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.catalog import Capabilities, InputModality, Price, RemoteModel
+from pluggably.domain.generation import Modality
+from pluggably.errors import BackendInvalidResponse
+
+# Far above the longest list known (OpenRouter: under a thousand); what lies beyond is left out.
+MAX_MODELS = 20_000
+MAX_ID_CHARS = 512
+MAX_NAME_CHARS = 200
+# The dearest model asks 600 dollars a million tokens; far above that, a list means another unit than it documents.
+MAX_RATE = Decimal(10_000)
+MIN_RATE = Decimal("1e-9")
+
+Entry: TypeAlias = dict[str, Any]
+Path: TypeAlias = tuple[str, ...]
+
+
+class Listed(Struct, frozen=True):
+    """One model of a list. `rates_vary`: its price holds for short inputs only, or is not all there is to pay, so no
+    cost follows from it."""
+
+    model: RemoteModel
+    rates_vary: bool = False
+
+
+class Page(Struct, frozen=True):
+    """What one answer told. `next` is the query that asks for the next page, `lost` how many entries said nothing that
+    could be used."""
+
+    models: list[Listed]
+    next: dict[str, str]
+    lost: int
+
+
+class Quote(Struct, frozen=True):
+    """A price as a list tells it."""
+
+    price: Price | None = None
+    rates_vary: bool = False
+
+
+def read(form: str, content: bytes) -> Page:
+    """Reads one answer. A broken entry loses only itself. Raises: BackendInvalidResponse where it is no list at all;
+    KeyError for a form that does not exist."""
+    reader = FORMS[form]
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BackendInvalidResponse("The provider's list of models is not JSON.") from error
+    entries = _entries(document)
+    if entries is None:
+        raise BackendInvalidResponse("The provider's answer holds no list of models.")
+    models: dict[str, Listed] = {}
+    lost = max(0, len(entries) - MAX_MODELS)
+    for entry in entries[:MAX_MODELS]:
+        model_id = reader.model_id(entry) if isinstance(entry, dict) else None
+        if not _is_id(model_id):
+            lost += 1
+        elif not _is_off(entry):
+            models.setdefault(model_id, reader.read(model_id, entry))
+    more = reader.next(document) if reader.next is not None and isinstance(document, dict) else {}
+    return Page(list(models.values()), more, lost)
+
+
+def _entries(document: Any) -> list[Any] | None:
+    """The list itself, where Together and GitHub put it, or under one of the usual names."""
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict):
+        return None
+    return next((document[key] for key in ("data", "models", "result") if isinstance(document.get(key), list)), None)
+
+
+def _is_id(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS and value.isprintable() and value == value.strip()
+
+
+def _is_off(entry: Entry) -> bool:
+    """Groq's `active` and Venice's `offline`."""
+    return entry.get("active") is False or _at(entry, ("model_spec", "offline")) is True
+
+
+# ── facts, by the names that vendors share ──────────────────────────────────────────────────────────────────────────
+
+_NAME: tuple[Path, ...] = (
+    ("display_name",), ("displayName",), ("model_spec", "name"), ("title",), ("name",),
+)  # fmt: skip
+
+# The first that is told counts; what one request may really use comes before what the model was made for.
+_CONTEXT: tuple[Path, ...] = (
+    ("loaded_context_length",),  # LM Studio
+    ("context_length",),
+    ("context_window",),
+    ("max_model_len",),  # vLLM, SGLang
+    ("max_context_length",),  # Mistral, LM Studio
+    ("context_size",),  # Novita
+    ("contextLength",),  # Fireworks
+    ("meta", "n_ctx"),  # llama.cpp
+    ("meta", "n_ctx_train"),
+    ("metadata", "context_length"),  # DeepInfra
+    ("model_spec", "availableContextTokens"),  # Venice
+    ("limits", "max_input_tokens"),  # GitHub
+    ("max_input_tokens",),  # Anthropic
+    ("max_prompt_length",),  # xAI
+    ("inputTokenLimit",),  # Google
+    ("top_provider", "context_length"),
+)
+
+_MAX_OUTPUT: tuple[Path, ...] = (
+    ("max_completion_tokens",),
+    ("max_output_tokens",),
+    ("max_output_length",),
+    ("top_provider", "max_completion_tokens"),  # OpenRouter
+    ("model_spec", "maxCompletionTokens"),
+    ("limits", "max_output_tokens"),
+    ("outputTokenLimit",),
+)
+
+_TOOLS: tuple[Path, ...] = (
+    ("supports_tools",), ("supportsTools",), ("supports_function_calling",), ("capabilities", "function_calling"),
+    ("model_spec", "capabilities", "supportsFunctionCalling"),
+)  # fmt: skip
+_JSON_SCHEMA: tuple[Path, ...] = (
+    ("supports_structured_output",), ("supports_json_schema",), ("capabilities", "structured_outputs"),
+    ("model_spec", "capabilities", "supportsResponseSchema"),
+)  # fmt: skip
+_REASONING: tuple[Path, ...] = (
+    ("supports_reasoning",), ("capabilities", "reasoning"), ("capabilities", "thinking"), ("thinking",),
+    ("model_spec", "capabilities", "supportsReasoning"),
+)  # fmt: skip
+_IMAGE_INPUT: tuple[Path, ...] = (
+    ("supports_image_in",), ("supports_image_input",), ("supportsImageInput",), ("supports_vision",),
+    ("capabilities", "vision"), ("capabilities", "image_input"), ("model_spec", "capabilities", "supportsVision"),
+)  # fmt: skip
+_AUDIO_INPUT: tuple[Path, ...] = (("capabilities", "audio"), ("model_spec", "capabilities", "supportsAudioInput"))
+_FILE_INPUT: tuple[Path, ...] = (("capabilities", "pdf_input"),)
+
+# Lists of words: what a model supports, under names that differ in their dashes only.
+_WORD_LISTS: tuple[Path, ...] = (
+    ("supported_parameters",), ("supported_features",), ("capabilities",), ("features",), ("tags",),
+    ("metadata", "tags"),
+)  # fmt: skip
+_TOOL_WORDS = {"tools", "tool_choice", "tool_use", "tool_calling", "tool_call", "function_calling"}
+_JSON_SCHEMA_WORDS = {"structured_outputs", "structured_output", "json_schema"}
+_REASONING_WORDS = {"reasoning", "include_reasoning", "reasoning_effort", "thinking"}
+_IMAGE_WORDS = {"vision", "multimodal"}
+_FILE_WORDS = {"file_input"}
+
+_INPUTS: dict[str, InputModality] = {name: name for name in get_args(InputModality)} | {"pdf": "file"}
+_OUTPUTS: dict[str, Modality] = {name: name for name in get_args(Modality)} | {"embeddings": "embedding"}
+# What kind of model it is, where a list says that and no modalities. Nothing: it makes nothing that can be asked for.
+_KINDS: dict[str, tuple[Modality, ...]] = {
+    **dict.fromkeys(("chat", "language", "code", "llm", "vlm", "text", "text_generation"), ("text",)),
+    **dict.fromkeys(("embedding", "embeddings", "text_embeddings"), ("embedding",)),
+    **dict.fromkeys(
+        (
+            "image", "video", "audio", "rerank", "reranking", "moderation", "transcribe", "tts", "asr", "stt",
+            "text_to_image", "text_to_speech", "automatic_speech_recognition", "image_generation",
+        ),
+        (),
+    ),
+}  # fmt: skip
+# What can be asked of a model, at Cohere and at Google.
+_METHODS: dict[str, Modality] = {
+    "chat": "text",
+    "embed": "embedding",
+    "generatecontent": "text",
+    "embedcontent": "embedding",
+}
+
+
+def _described(model_id: str, entry: Entry, price: Price | None = None) -> RemoteModel:
+    """Everything that an entry tells under a name that we know."""
+    words = _words(entry)
+    return RemoteModel(
+        id=model_id,
+        name=_name(entry, model_id),
+        price=price,
+        context_tokens=_count(entry, _CONTEXT),
+        max_output_tokens=_count(entry, _MAX_OUTPUT),
+        input_modalities=_inputs(entry, words),
+        output_modalities=_outputs(entry),
+        capabilities=_capabilities(entry, words),
+    )
+
+
+def _capabilities(entry: Entry, words: set[str]) -> Capabilities:
+    tools, json_schema, reasoning = (_flag(entry, paths) for paths in (_TOOLS, _JSON_SCHEMA, _REASONING))
+    # OpenRouter's list of parameters is whole: what is not in it is not supported. Other lists of words are not.
+    whole = bool(entry.get("supported_parameters")) and isinstance(entry["supported_parameters"], list)
+    absent = False if whole else None
+    # `response_format` alone is JSON mode at some vendors, and more at others.
+    no_schema = None if "response_format" in words else absent
+    return Capabilities(
+        streaming=True if "streaming" in words else None,
+        tools=tools if tools is not None else (True if words & _TOOL_WORDS else absent),
+        json_schema=json_schema if json_schema is not None else (True if words & _JSON_SCHEMA_WORDS else no_schema),
+        reasoning=reasoning if reasoning is not None else (True if words & _REASONING_WORDS else absent),
+    )
+
+
+def _inputs(entry: Entry, words: set[str]) -> tuple[InputModality, ...] | None:
+    told = _strings(
+        entry, (("architecture", "input_modalities"), ("input_modalities",), ("supported_input_modalities",))
+    )
+    if told is None:
+        told = _arrow(entry, 0)
+    if told is not None:
+        return tuple(dict.fromkeys(_INPUTS[word] for word in told if word in _INPUTS)) or None
+    image, audio, file = (_flag(entry, paths) for paths in (_IMAGE_INPUT, _AUDIO_INPUT, _FILE_INPUT))
+    if image is None and (words & _IMAGE_WORDS or entry.get("type") == "vlm"):
+        image = True
+    if file is None and words & _FILE_WORDS:
+        file = True
+    if image is None and audio is None and file is None:
+        return None
+    given: list[tuple[InputModality, bool | None]] = [
+        ("text", True),
+        ("image", image),
+        ("file", file),
+        ("audio", audio),
+    ]
+    return tuple(modality for modality, has in given if has)
+
+
+def _outputs(entry: Entry) -> tuple[Modality, ...] | None:
+    told = _strings(
+        entry, (("architecture", "output_modalities"), ("output_modalities",), ("supported_output_modalities",))
+    )
+    if told is None:
+        told = _arrow(entry, 1)
+    if told is not None:
+        return tuple(dict.fromkeys(_OUTPUTS[word] for word in told if word in _OUTPUTS))
+    methods = _strings(entry, (("endpoints",), ("supportedGenerationMethods",)))
+    if methods is not None:
+        return tuple(dict.fromkeys(_METHODS[method] for method in methods if method in _METHODS))
+    kind = entry.get("type") or _at(entry, ("task", "name"))
+    return _KINDS.get(_word(kind)) if isinstance(kind, str) else None
+
+
+def _arrow(entry: Entry, side: int) -> list[str] | None:
+    """One side of `text+image->text`."""
+    modality = _at(entry, ("architecture", "modality"))
+    if not isinstance(modality, str) or modality.count("->") != 1:
+        return None
+    return modality.lower().split("->")[side].split("+")
+
+
+def _name(entry: Entry, model_id: str) -> str | None:
+    for path in _NAME:
+        value = _at(entry, path)
+        if isinstance(value, str) and value.strip():
+            name = " ".join(value.split())[:MAX_NAME_CHARS]
+            return name if name != model_id and name.isprintable() else None
+    return None
+
+
+def _words(entry: Entry) -> set[str]:
+    found = (_at(entry, path) for path in _WORD_LISTS)
+    return {_word(word) for words in found if isinstance(words, list) for word in words if isinstance(word, str)}
+
+
+def _word(word: str) -> str:
+    return word.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _strings(entry: Entry, paths: Iterable[Path]) -> list[str] | None:
+    for path in paths:
+        value = _at(entry, path)
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            return [item.lower() for item in value]
+    return None
+
+
+def _flag(entry: Entry, paths: Iterable[Path]) -> bool | None:
+    """A yes or no; Anthropic's `{"supported": …}` is one, too."""
+    for path in paths:
+        value = _at(entry, path)
+        if isinstance(value, dict):
+            value = value.get("supported")
+        if isinstance(value, bool):
+            return value
+    return None
+
+
+def _count(entry: Entry, paths: Iterable[Path]) -> int | None:
+    """A number of tokens; a vendor's 0 means that it does not know."""
+    for path in paths:
+        value = _at(entry, path)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53:
+            return value
+    return None
+
+
+def _at(entry: Any, path: Path) -> Any:
+    for key in path:
+        if not isinstance(entry, dict):
+            return None
+        entry = entry.get(key)
+    return entry
+
+
+# ── prices, each in its vendor's unit ───────────────────────────────────────────────────────────────────────────────
+
+_A_TOKEN = Decimal(1_000_000)
+_A_MILLION = Decimal(1)
+
+
+def _number(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if (isinstance(value, int) and abs(value) >= 2**63) or (isinstance(value, str) and len(value) > 40):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _rate(value: Any, factor: Decimal) -> str | None:
+    """Dollars a million tokens. A negative price is a vendor's way to say that there is none."""
+    number = _number(value)
+    # By its magnitude first: "1e-999999" as plain digits would fill the memory.
+    if number is None or not -30 < number.adjusted() < 30:
+        return None
+    rate = number * factor
+    if rate == 0:
+        return "0"
+    return format(rate.normalize(), "f") if MIN_RATE <= rate <= MAX_RATE else None
+
+
+def _quote(entry: Any, names: tuple[str, str, str], factor: Decimal, rates_vary: bool = False) -> Quote:
+    """The price of an object with these names for input, cached input and output."""
+    given, cached, made = (_rate(entry.get(name), factor) for name in names) if isinstance(entry, dict) else (None,) * 3
+    if given is None and made is None:
+        return Quote()
+    price = Price(input_per_million=given, cached_input_per_million=cached, output_per_million=made)
+    return Quote(price, rates_vary)
+
+
+def _is_zero(quote: Quote) -> bool:
+    price = quote.price
+    return price is not None and price.input_per_million in ("0", None) and price.output_per_million in ("0", None)
+
+
+def _openrouter_quote(entry: Entry) -> Quote:
+    """Dollars a token, as strings; `overrides` are rates of long inputs, `request` a fee for each call."""
+    pricing = entry.get("pricing")
+    if not isinstance(pricing, dict):
+        return Quote()
+    fee, thinking = (_number(pricing.get(name)) for name in ("request", "internal_reasoning"))
+    varies = (
+        bool(pricing.get("overrides"))
+        or bool(fee)
+        or (bool(thinking) and thinking != _number(pricing.get("completion")))
+    )
+    cached = next((name for name in ("input_cache_read", "input_cache_reads") if name in pricing), "input_cache_read")
+    quote = _quote(pricing, ("prompt", cached, "completion"), _A_TOKEN, varies)
+    # Free but for a fee is not free, and a fee has no place in a price by tokens.
+    return Quote() if fee and _is_zero(quote) else quote
+
+
+def _vercel_quote(entry: Entry) -> Quote:
+    """Dollars a token, as strings; `…_tiers` where the rate depends on the amount."""
+    pricing = entry.get("pricing")
+    tiers = [pricing.get(f"{name}_tiers") for name in ("input", "output")] if isinstance(pricing, dict) else []
+    varies = any(isinstance(found, list) and len(found) > 1 for found in tiers)
+    return _quote(pricing, ("input", "input_cache_read", "output"), _A_TOKEN, varies)
+
+
+def _together_quote(entry: Entry) -> Quote:
+    """Dollars a million tokens. Zero stands where a model is not sold by the token, so it says nothing."""
+    quote = _quote(entry.get("pricing"), ("input", "cached_input", "output"), _A_MILLION)
+    return Quote() if _is_zero(quote) else quote
+
+
+def _novita_quote(entry: Entry) -> Quote:
+    """Ten-thousandths of a dollar a million tokens: 3900 is 0.39 dollars."""
+    names = ("input_token_price_per_m", "", "output_token_price_per_m")
+    return _quote(entry, names, Decimal("0.0001"), bool(entry.get("is_tiered_billing")))
+
+
+def _xai_quote(entry: Entry) -> Quote:
+    """Cents for a hundred million tokens: 20000 is 2 dollars a million. Zero stands at models without a text price."""
+    names = ("prompt_text_token_price", "cached_prompt_text_token_price", "completion_text_token_price")
+    threshold = _number(entry.get("long_context_threshold"))
+    quote = _quote(entry, names, Decimal("0.0001"), bool(threshold))
+    return Quote() if _is_zero(quote) else quote
+
+
+def _deepinfra_quote(entry: Entry) -> Quote:
+    """Dollars a million tokens."""
+    names = ("input_tokens", "cache_read_tokens", "output_tokens")
+    return _quote(_at(entry, ("metadata", "pricing")), names, _A_MILLION)
+
+
+def _venice_quote(entry: Entry) -> Quote:
+    """Dollars a million tokens, beside the same in another currency; `extended` are the rates of long inputs."""
+    pricing = _at(entry, ("model_spec", "pricing"))
+    dollars = {name: _at(pricing, (name, "usd")) for name in ("input", "cache_input", "output")}
+    varies = isinstance(pricing, dict) and bool(pricing.get("extended"))
+    return _quote(dollars, ("input", "cache_input", "output"), _A_MILLION, varies)
+
+
+def _cloudflare_quote(entry: Entry) -> Quote:
+    """A list of rates, each with its unit and currency."""
+    rows = _properties(entry).get("price")
+    dollars = {
+        row.get("unit"): row.get("price")
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and row.get("currency") == "USD" and isinstance(row.get("unit"), str)
+    }
+    names = ("per M input tokens", "per M cached input tokens", "per M output tokens")
+    return _quote(dollars, names, _A_MILLION)
+
+
+# ── the vendors that name things in their own way ───────────────────────────────────────────────────────────────────
+
+
+def _cloudflare(model_id: str, entry: Entry) -> Listed:
+    """Facts stand as `{"property_id", "value"}`, their values as text."""
+    told = _properties(entry)
+    plain: Entry = {"task": entry.get("task")}
+    if isinstance(told.get("context_window"), str) and told["context_window"].isdecimal():
+        plain["context_window"] = int(told["context_window"][:15])
+    for name, flag in (
+        ("function_calling", "supports_tools"),
+        ("reasoning", "supports_reasoning"),
+        ("vision", "supports_vision"),
+    ):
+        if told.get(name) in ("true", "false"):
+            plain[flag] = told[name] == "true"
+    return Listed(_described(model_id, plain, _cloudflare_quote(entry).price))
+
+
+def _properties(entry: Entry) -> Entry:
+    rows = entry.get("properties")
+    return {
+        row["property_id"]: row.get("value")
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and isinstance(row.get("property_id"), str)
+    }
+
+
+def _huggingface(model_id: str, entry: Entry) -> Listed:
+    """A router: each model has several providers, and which of them answers is the router's choice. So a fact is known
+    where all that are live agree, and the context is the shortest."""
+    found = entry.get("providers")
+    rows = [row for row in (found if isinstance(found, list) else []) if isinstance(row, dict)]
+    live = [row for row in rows if row.get("status") == "live"]
+    quotes = {_quote(row.get("pricing"), ("input", "", "output"), _A_MILLION) for row in live}
+    contexts = [_count(row, _CONTEXT) for row in live]
+    known = [context for context in contexts if context is not None]
+    plain = {
+        "architecture": entry.get("architecture"),
+        "context_length": min(known) if known and len(known) == len(live) else None,
+        "supports_tools": _agreed(live, "supports_tools"),
+        "supports_structured_output": _agreed(live, "supports_structured_output"),
+    }
+    return Listed(_described(model_id, plain, quotes.pop().price if len(quotes) == 1 else None))
+
+
+def _agreed(rows: list[Entry], name: str) -> bool | None:
+    values = {row.get(name) for row in rows if isinstance(row.get(name), bool | None)}
+    return values.pop() if len(values) == 1 else None
+
+
+def _with_max_tokens(model_id: str, entry: Entry) -> Listed:
+    """Anthropic and Vercel call the longest answer `max_tokens`, which is the context elsewhere."""
+    quote = _vercel_quote(entry)
+    return Listed(
+        _described(model_id, {"max_output_tokens": entry.get("max_tokens"), **entry}, quote.price), quote.rates_vary
+    )
+
+
+# ── further pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cursor(name: str, parameter: str) -> Callable[[Entry], dict[str, str]]:
+    def follow(document: Entry) -> dict[str, str]:
+        value = document.get(name)
+        return {parameter: value} if isinstance(value, str) and 0 < len(value) <= 4096 else {}
+
+    return follow
+
+
+def _after_last_id(document: Entry) -> dict[str, str]:
+    last = document.get("last_id")
+    return {"after_id": last} if document.get("has_more") is True and _is_id(last) else {}
+
+
+def _linked(document: Entry) -> dict[str, str]:
+    """Only the query of the link: a list never sends a credential to another address."""
+    link = _at(document, ("links", "next"))
+    try:
+        return dict(parse_qsl(urlsplit(link).query)) if isinstance(link, str) else {}
+    except ValueError:
+        return {}
+
+
+def _numbered(document: Entry) -> dict[str, str]:
+    page, size, total = (_count(document, [("result_info", name)]) for name in ("page", "per_page", "total_count"))
+    return {"page": str(page + 1)} if page and size and total and page * size < total else {}
+
+
+# ── the forms ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """One way to list models. `ids` are the names of the id, in the order of preference."""
+
+    ids: tuple[str, ...] = ("id",)
+    prefix: str = ""
+    quote: Callable[[Entry], Quote] | None = None
+    reads: Callable[[str, Entry], Listed] | None = None
+    next: Callable[[Entry], dict[str, str]] | None = None
+
+    def model_id(self, entry: Entry) -> Any:
+        """The id under which the provider takes requests."""
+        value = next((entry[name] for name in self.ids if entry.get(name)), None)
+        return value.removeprefix(self.prefix) if isinstance(value, str) else value
+
+    def read(self, model_id: str, entry: Entry) -> Listed:
+        if self.reads is not None:
+            return self.reads(model_id, entry)
+        quote = self.quote(entry) if self.quote is not None else Quote()
+        return Listed(_described(model_id, entry, quote.price), quote.rates_vary)
+
+
+# Each with the page that documents it, read 2026-11. What a vendor's row in the presets should name, and with which
+# path, is in the row.
+FORMS: dict[str, Form] = {
+    # developers.openai.com/api/reference/resources/models; with Groq's context_window, max_completion_tokens and active
+    # (console.groq.com/docs/api-reference), Mistral's capabilities and max_context_length (docs.mistral.ai/api),
+    # Moonshot's supports_… (platform.moonshot.ai/docs/api), vLLM's max_model_len, llama.cpp's meta
+    # (tools/server/README.md), and type, max_context_length, capabilities of LM Studio (lmstudio.ai/docs/api/rest-api).
+    "openai": Form(),
+    # openrouter.ai/docs/models: "All pricing values are in USD per token"; also SambaNova ("price per prompt token in
+    # USD": docs.sambanova.ai, "Get environment's available model list metadata"), Nebius with verbose=true, Baseten.
+    "openrouter": Form(quote=_openrouter_quote, next=_linked),
+    # vercel.com/docs/ai-gateway/sdks-and-apis/rest-api
+    "vercel": Form(reads=_with_max_tokens),
+    # github.com/togethercomputer/openapi, ModelInfo
+    "together": Form(quote=_together_quote),
+    # novita.ai/docs/api-reference/model-apis-llm-list-models
+    "novita": Form(quote=_novita_quote),
+    # docs.x.ai/developers/rest-api-reference/inference/models: "in USD cents per 100 million tokens"
+    "xai": Form(quote=_xai_quote),
+    # huggingface.co/docs/inference-providers/hub-api, and the router's own answer
+    "huggingface": Form(reads=_huggingface),
+    # docs.fireworks.ai/api-reference/list-models
+    "fireworks": Form(ids=("name",), next=_cursor("nextPageToken", "pageToken")),
+    # deepinfra.com/docs/openai_api, "List models"
+    "deepinfra": Form(quote=_deepinfra_quote),
+    # docs.venice.ai/api-reference/endpoint/models/list
+    "venice": Form(quote=_venice_quote),
+    # developers.cloudflare.com/api/resources/ai/subresources/models
+    "cloudflare": Form(ids=("name",), reads=_cloudflare, next=_numbered),
+    # docs.github.com/rest/models/catalog
+    "github": Form(),
+    # platform.claude.com/docs/en/api/models/list
+    "anthropic": Form(reads=_with_max_tokens, next=_after_last_id),
+    # ai.google.dev/api/models: names are `models/…`, requests take them without it
+    "google": Form(ids=("name",), prefix="models/", next=_cursor("nextPageToken", "pageToken")),
+    # docs.cohere.com/reference/list-models
+    "cohere": Form(ids=("name",), next=_cursor("next_page_token", "page_token")),
+    # docs.ollama.com/api/tags
+    "ollama": Form(ids=("model", "name")),
+}

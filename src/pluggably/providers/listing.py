@@ -1,0 +1,399 @@
+"""What is known of one provider's models: its own list, fetched when somebody asks, and what stands over and under it.
+
+Facts come from four places, the first that tells one counts: the operator (the config's `models` of a provider), the
+provider's own list (`list_forms`), the genai-prices package, and what vendors document (`known_models`).
+
+What surprises: nothing is fetched at the start, and no generation ever waits for a list. Who asks for the models gets
+the last list that could be read, at once; where it is old a new one is fetched behind it, once for all who ask. A list
+that cannot be fetched changes nothing but `detail`. The last good list is kept in a file, so that a restart knows what
+was known; that file is a convenience and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from pluggably.domain.catalog import Capabilities, Price, RemoteModel
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendInvalidResponse,
+    BackendRejected,
+)
+from pluggably.net.http import HttpClient, Patience
+from pluggably.providers import known_models, list_forms
+from pluggably.providers.list_forms import Listed, Page
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_PAGES = 50
+FETCH_S = 30.0
+LIFETIME_S = 3600.0
+RETRY_S = 60.0
+WAIT_S = 5.0
+KEPT_VERSION = 1
+NOTHING = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
+
+_ACCEPT = {"Accept": "application/json"}
+
+
+class Published(Protocol):
+    """A published list of this provider's prices."""
+
+    def loaded(self, model: str) -> RemoteModel | None:
+        """From memory only."""
+        ...
+
+    async def load(self, models: Iterable[str]) -> None:
+        """Looks these up, off the loop."""
+        ...
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """The file of the last good list. `source` tells whether it is still the list of this address and form."""
+
+    version: int
+    source: str
+    fetched_at: float
+    models: list[Listed]
+
+
+class Listing:
+    """One provider's models. To be closed before the HTTP client that it was given."""
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        url: str | None,
+        http: HttpClient,
+        form: str = "openai",
+        headers: Sequence[Mapping[str, str]] = ({},),
+        facts: Mapping[str, RemoteModel] | None = None,
+        free: bool | None = None,
+        free_models: str | None = None,
+        published: Published | None = None,
+        vendor: str | None = None,
+        kept: Path | None = None,
+        lifetime_s: float = LIFETIME_S,
+        retry_s: float = RETRY_S,
+        wait_s: float = WAIT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Without a `url` there is no list to fetch. `headers` are those of each credential; `facts` and `free` the
+        operator's words; `free_models` a regular expression over ids that never cost anything, searched; `vendor` the
+        preset's name. Raises: KeyError for a form that does not exist."""
+        if form not in list_forms.FORMS:
+            raise KeyError(form)
+        self._form = form
+        self._provider = provider
+        self._url = url
+        self._http = http
+        self._headers = headers
+        self._facts = facts or {}
+        self._free = free
+        self._free_models = re.compile(free_models) if free_models is not None else None
+        self._published = published
+        self._vendor = vendor
+        self._kept = kept
+        self._lifetime_s = lifetime_s
+        self._retry_s = retry_s
+        self._wait_s = wait_s
+        self._clock = clock
+        self._source = hashlib.sha256(f"{url} {form}".encode()).hexdigest()
+        self._told: dict[str, Listed] = {}
+        self._merged: dict[str, RemoteModel] = {}
+        self._shown: list[RemoteModel] | None = None
+        self._fetched_at: float | None = None
+        self._failed_at: float | None = None
+        self._detail: str | None = None
+        self._recalled = kept is None or url is None
+        self._recalling = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def detail(self) -> str | None:
+        """Why the last fetch failed, fit to be shown; None while all is well."""
+        return self._detail
+
+    @property
+    def fetched_at(self) -> datetime | None:
+        """When the list was fetched that is shown now; None where there is none yet."""
+        return None if self._fetched_at is None else datetime.fromtimestamp(self._fetched_at, UTC)
+
+    def known(self, model: str) -> RemoteModel | None:
+        """What is known now of a model, by the provider's own id, also of one that is in no list. No I/O."""
+        return self._merged.get(model) or self._merge(model)
+
+    def told_price(self, model: str) -> Price | None:
+        """The price by which a cost may be computed: the operator's, else the provider's own."""
+        said = self._operators_price(model)
+        listed = self._told.get(model)
+        if said is not None or listed is None or listed.rates_vary:
+            return said
+        return listed.model.price
+
+    async def models(self) -> list[RemoteModel]:
+        """All models that the list has or the operator named, by id. Waits for a list only where there is none yet,
+        and then not long; a provider's failure is told by `detail`, and leaves what was known."""
+        await self.recall()
+        self.refresh()
+        if self._fetched_at is None and self._task is not None:
+            await asyncio.wait({self._task}, timeout=self._wait_s)
+        while self._shown is None:
+            await self._show()
+        return list(self._shown)
+
+    def refresh(self) -> None:
+        """Begins to fetch the list, where it is old and nobody does yet; returns at once."""
+        if self._task is None and self._is_due():
+            self._task = asyncio.get_running_loop().create_task(self._renew(), name=f"models of {self._provider}")
+            self._task.add_done_callback(self._renewed)
+
+    async def recall(self) -> None:
+        """Reads the last good list of an earlier run, once. No network."""
+        async with self._recalling:
+            if self._recalled or self._kept is None:
+                return
+            kept = await asyncio.to_thread(_read_kept, self._kept, self._source)
+            if kept is not None and self._fetched_at is None:
+                self._told = {listed.model.id: listed for listed in kept.models}
+                self._fetched_at = kept.fetched_at
+            self._recalled = True
+
+    async def close(self) -> None:
+        self._closed = True
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    # ── fetching ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_due(self) -> bool:
+        if self._url is None or self._closed:
+            return False
+        now = self._clock()
+        # A clock that was set back counts as time gone by.
+        if self._failed_at is not None and 0 <= now - self._failed_at < self._retry_s:
+            return False
+        return self._fetched_at is None or not 0 <= now - self._fetched_at < self._lifetime_s
+
+    def _renewed(self, _: asyncio.Task[None]) -> None:
+        self._task = None
+
+    async def _renew(self) -> None:
+        await self.recall()
+        if not self._is_due():
+            return
+        try:
+            async with asyncio.timeout(FETCH_S):
+                listed, lost = await self._fetch()
+        except BackendError as error:
+            self._failed(error.detail)
+        except TimeoutError:
+            self._failed(f"The provider's list of models did not come within {FETCH_S:g} s.")
+        except Exception:
+            # Nobody awaits this task, so it is told here, or never.
+            log.exception("model_list_broken", provider=self._provider)
+            self._failed("The provider's list of models could not be read.")
+        else:
+            await self._accept(listed, lost)
+
+    async def _fetch(self) -> tuple[dict[str, Listed], int]:
+        """The whole list, with the first credential that is not refused. Raises: BackendError."""
+        for index, headers in enumerate(self._headers):
+            try:
+                return await self._fetch_with(headers)
+            except BackendAuthenticationFailed:
+                if index + 1 == len(self._headers):
+                    raise
+        raise BackendRejected("There is no credential to ask for the provider's list of models with.")
+
+    async def _fetch_with(self, headers: Mapping[str, str]) -> tuple[dict[str, Listed], int]:
+        listed: dict[str, Listed] = {}
+        left, lost, asked, more = MAX_BYTES, 0, list[dict[str, str]](), dict[str, str]()
+        while len(asked) < MAX_PAGES and len(listed) < list_forms.MAX_MODELS:
+            asked.append(more)
+            body = await self._get(_with_query(self._url or "", more), headers, left)
+            left -= len(body)
+            page: Page = await asyncio.to_thread(list_forms.read, self._form, body)
+            lost += page.lost
+            for one in page.models[: list_forms.MAX_MODELS - len(listed)]:
+                listed.setdefault(one.model.id, one)
+            more = page.next
+            if not more or more in asked:
+                break
+        if lost and not listed:
+            raise BackendInvalidResponse("No entry of the provider's list of models could be read.")
+        return listed, lost
+
+    async def _get(self, url: str, headers: Mapping[str, str], limit_bytes: int) -> bytes:
+        answer = await self._http.send("GET", url, {**_ACCEPT, **headers}, b"", Patience(FETCH_S, FETCH_S, FETCH_S))
+        try:
+            status = answer.status
+            if status in (401, 403):
+                raise BackendAuthenticationFailed(
+                    f"The provider refused its credential for the list of models ({status}).", backend_status=status
+                )
+            if status != 200:
+                raise BackendRejected(f"The provider's list of models answered {status}.", backend_status=status)
+            return await answer.read(limit_bytes)
+        finally:
+            answer.close()
+
+    async def _accept(self, listed: dict[str, Listed], lost: int) -> None:
+        if self._detail is not None:
+            log.info("model_list_recovered", provider=self._provider, models=len(listed))
+        if lost:
+            log.debug("model_list_entries_lost", provider=self._provider, lost=lost, models=len(listed))
+        self._told, self._fetched_at, self._failed_at, self._detail = listed, self._clock(), None, None
+        await self._show()
+        if self._kept is not None:
+            kept = Kept(
+                version=KEPT_VERSION, source=self._source, fetched_at=self._fetched_at, models=list(listed.values())
+            )
+            try:
+                await asyncio.to_thread(_write_kept, self._kept, kept)
+            except OSError as error:
+                log.warning("model_list_not_kept", provider=self._provider, detail=error.strerror)
+
+    def _failed(self, detail: str) -> None:
+        """Told once, until it is another failure or none."""
+        if detail != self._detail:
+            log.warning(
+                "model_list_failed", provider=self._provider, detail=detail, last_good=self._fetched_at is not None
+            )
+        self._failed_at, self._detail = self._clock(), detail
+
+    # ── merging ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _show(self) -> None:
+        """Makes anew what is shown, with the published prices of those models whose own list tells none."""
+        told = self._told
+        ids = sorted({*told, *self._facts})
+        if self._published is not None:
+            await self._published.load([model for model in ids if model not in told or told[model].model.price is None])
+        merged = await asyncio.to_thread(self._merge_all, ids)
+        if told is self._told:
+            self._merged, self._shown = merged, list(merged.values())
+
+    def _merge_all(self, ids: Iterable[str]) -> dict[str, RemoteModel]:
+        return {model: self._merge(model) or RemoteModel(id=model) for model in ids}
+
+    def _merge(self, model: str) -> RemoteModel | None:
+        said, listed = self._facts.get(model), self._told.get(model)
+        published = self._published.loaded(model) if self._published is not None else None
+        documented = known_models.known(self._vendor, model)
+        given = (said, listed.model if listed is not None else None, published, documented)
+        sources = [one for one in given if one is not None]
+        price = _first([self._operators_price(model), *(one.price for one in sources)])
+        free = self._is_free(model, price)
+        if not sources and free is None:
+            return None
+        abilities = [one.capabilities for one in sources]
+        return RemoteModel(
+            id=model,
+            name=_first(one.name for one in sources),
+            price=price,
+            free=free,
+            context_tokens=_first(one.context_tokens for one in sources),
+            max_output_tokens=_first(one.max_output_tokens for one in sources),
+            input_modalities=_first(one.input_modalities for one in sources),
+            output_modalities=_first(one.output_modalities for one in sources),
+            capabilities=Capabilities(
+                streaming=_first(one.streaming for one in abilities),
+                tools=_first(one.tools for one in abilities),
+                json_schema=_first(one.json_schema for one in abilities),
+                reasoning=_first(one.reasoning for one in abilities),
+            ),
+        )
+
+    def _said_free(self, model: str) -> bool | None:
+        """What the operator, else the preset says: nothing where they leave it to the price."""
+        said = self._facts.get(model)
+        if said is not None and said.free is not None:
+            return said.free
+        if self._free is not None:
+            return self._free
+        return True if self._free_models is not None and self._free_models.search(model) else None
+
+    def _operators_price(self, model: str) -> Price | None:
+        said = self._facts.get(model)
+        if said is not None and said.price is not None:
+            return said.price
+        return NOTHING if self._said_free(model) else None
+
+    def _is_free(self, model: str, price: Price | None) -> bool | None:
+        said = self._said_free(model)
+        if said is not None or price is None:
+            return said
+        rates = [_amount(rate) for rate in (price.input_per_million, price.output_per_million)]
+        if any(rates):
+            return False
+        return True if all(rate is not None for rate in rates) else None
+
+
+def list_url(base_url: str, path: str, query: str = "") -> str:
+    """The address of a list: `path` behind the base URL, or itself where it is a whole URL."""
+    url = path if path.startswith(("http://", "https://")) else base_url.rstrip("/") + path
+    return _with_query(url, dict(parse_qsl(query, keep_blank_values=True)))
+
+
+def _with_query(url: str, more: Mapping[str, str]) -> str:
+    """The URL with these parameters, in the place of those of the same name."""
+    if not more:
+        return url
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return urlunsplit(parts._replace(query=urlencode({**given, **more})))
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _amount(rate: str | None) -> Decimal | None:
+    try:
+        return Decimal(rate) if rate is not None else None
+    except InvalidOperation:
+        return None
+
+
+def _read_kept(path: Path, source: str) -> Kept | None:
+    """The kept list, or None where there is none that still fits."""
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return kept if kept.version == KEPT_VERSION and kept.source == source else None
+
+
+def _write_kept(path: Path, kept: Kept) -> None:
+    """Whole or not at all. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_bytes(msgspec.json.encode(kept))
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
