@@ -66,6 +66,8 @@ def streamed(*frames: Frame) -> tuple[Fold, list[Event]]:
         ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
         ("eos", "stop"),
+        ("sensitive", "content_filter"),
+        ("model_context_window_exceeded", "length"),
         ("something_new", "stop"),
     ],
 )
@@ -82,10 +84,11 @@ def test_an_empty_finish_reason_is_none() -> None:
         codec.feed(DONE)
 
 
-def test_an_answer_that_ends_in_an_error_is_none() -> None:
-    """OpenRouter says so in the finish reason, beside an error object or without one."""
+@pytest.mark.parametrize("reason", ["error", "abort", "network_error"])
+def test_an_answer_that_ends_in_an_error_is_none(reason: str) -> None:
+    """OpenRouter, SGLang and Z.ai say so in the finish reason, beside an error object or without one."""
     codec = begun()
-    codec.feed(chunk({"content": "x"}, "error"))
+    codec.feed(chunk({"content": "x"}, reason))
     with pytest.raises(BackendError):
         codec.feed(DONE)
 

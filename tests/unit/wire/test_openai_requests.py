@@ -12,7 +12,7 @@ from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai_options import ModelRule, OpenAIOptions
 
 OPENAI = msgspec.convert(msgspec.to_builtins(PRESETS["openai"].options), OpenAIOptions)
 
@@ -195,3 +195,55 @@ def test_dimensions_that_cannot_be_had_are_refused() -> None:
     request = {"modality": "embedding", "input": "x", "parameters": {"dimensions": 3}}
     with pytest.raises(UnsupportedParameter):
         sent(request, options=OpenAIOptions(lacks=("dimensions",)))
+
+
+@pytest.mark.parametrize(
+    ("field", "effort", "fields", "warned"),
+    [
+        ("reasoning_effort", "low", {"reasoning_effort": "low"}, []),
+        ("reasoning", "low", {"reasoning": {"effort": "low"}}, []),
+        ("thinking", "none", {"thinking": {"type": "disabled"}}, []),
+        ("thinking", "low", {"thinking": {"type": "enabled"}}, ["/parameters/reasoning/effort"]),
+        ("enable_thinking", "none", {"enable_thinking": False}, []),
+        ("enable_thinking", "high", {"enable_thinking": True}, ["/parameters/reasoning/effort"]),
+    ],
+)
+def test_the_effort_goes_out_in_the_field_that_the_vendor_has(
+    field: Any, effort: str, fields: dict[str, Any], warned: list[str]
+) -> None:
+    """Where reasoning can only be turned on or off, a client that asked for a level is told."""
+    request = {"input": "x", "parameters": {"reasoning": {"effort": effort}}}
+    body = sent(request, options=OpenAIOptions(effort_field=field))
+    assert body.pop("_warned") == warned
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
+
+
+def test_an_effort_that_the_vendor_does_not_know_is_dropped_with_a_warning() -> None:
+    """What it does not know it may refuse, and the request with it."""
+    options = OpenAIOptions(efforts=("low", "high"))
+    assert sent({"input": "x", "parameters": {"reasoning": {"effort": "high"}}}, options=options)["_warned"] == []
+    body = sent({"input": "x", "parameters": {"reasoning": {"effort": "medium"}}}, options=options)
+    assert "reasoning_effort" not in body
+    assert body["_warned"] == ["/parameters/reasoning/effort"]
+
+
+def test_a_family_of_models_may_have_an_effort_field_of_its_own() -> None:
+    """A rule's field and efforts stand in place of the vendor's, whatever the effort."""
+    rule = ModelRule(models="old-", effort_field="thinking", efforts=("none",), unless_effort=("none",))
+    options = OpenAIOptions(efforts=("low",), model_rules=(rule,))
+    off = {"input": "x", "parameters": {"reasoning": {"effort": "none"}}}
+    low = {"input": "x", "parameters": {"reasoning": {"effort": "low"}}}
+    assert sent(off, "old-1", options)["thinking"] == {"type": "disabled"}
+    assert sent(low, "old-1", options)["_warned"] == ["/parameters/reasoning/effort"]
+    assert sent(low, "new-1", options)["reasoning_effort"] == "low"
+
+
+def test_a_schema_is_refused_where_it_would_not_be_obeyed() -> None:
+    """Any JSON is taken all the same; another target may take the schema."""
+    options = OpenAIOptions(lacks=("json_schema",))
+    assert sent({"input": "x", "response_format": {"type": "json"}}, options=options)["response_format"] == {
+        "type": "json_object"
+    }
+    with pytest.raises(UnsupportedParameter, match="JSON Schema") as refused:
+        sent({"input": "x", "response_format": {"type": "json_schema", "name": "n", "schema": {}}}, options=options)
+    assert refused.value.pointer == "/response_format"

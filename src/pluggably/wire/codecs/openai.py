@@ -39,6 +39,7 @@ from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, O
 from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.openai_reply import (
+    BROKEN_OFF,
     FINISH_REASONS,
     CallPiece,
     Delta,
@@ -89,6 +90,7 @@ class OpenAICodec:
             modality=request.modality,
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
+            error_codes=self._options.error_codes,
         )
         call = HttpCall(
             url=f"{address.base_url}/{path}",
@@ -186,7 +188,7 @@ class OpenAICodec:
 
     def _end(self) -> list[Event]:
         """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason == "error":  # OpenRouter, beside an error that it may have left out
+        if self._finish_reason in BROKEN_OFF:
             raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
         has_calls = self._items.has_tool_calls
         events = self._items.close()

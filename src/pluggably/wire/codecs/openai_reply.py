@@ -36,7 +36,14 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
+    # Z.ai: docs.z.ai/api-reference/llm, "Chat Completion" (2026-11)
+    "sensitive": "content_filter",
+    "model_context_window_exceeded": "length",
 }
+
+# Reasons that say that the answer is none: OpenRouter's, beside an error that it may have left out; SGLang's and vLLM's
+# for a request that they gave up; Z.ai's.
+BROKEN_OFF = frozenset({"error", "abort", "network_error"})
 
 
 class FunctionPiece(Struct, gc=False):

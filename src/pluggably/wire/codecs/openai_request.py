@@ -61,8 +61,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     if stream:
         value["stream"] = True
     _put_text_parameters(value, request.text, options, lacks, omissions, backend)
+    _put_effort(value, request.text, model, options, lacks, omissions, backend)
     _put_tools(value, request, lacks, omissions, backend)
-    _put_response_format(value, request)
+    _put_response_format(value, request, lacks, backend)
     _merge_own(value, request.provider_options.get(backend), backend)
     if stream and options.stream_options:
         given = value.get("stream_options")
@@ -124,20 +125,42 @@ def _put_text_parameters(
     if stops:
         _check_stops(stops, options, lacks, backend)
         value["stop"] = stops
-    if parameters.reasoning is not None:
-        effort = parameters.reasoning.effort
-        if "reasoning" in lacks:
-            omissions.hint("/parameters/reasoning/effort", f"{backend} takes no reasoning effort for this model")
-        elif options.effort_field == "reasoning":
-            value["reasoning"] = {"effort": effort}
-        else:
-            value["reasoning_effort"] = effort
     if parameters.logprobs is not None:
         if "logprobs" in lacks:
             omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
         else:
             value["logprobs"] = True
             value["top_logprobs"] = parameters.logprobs
+
+
+def _put_effort(
+    value: JsonObject,
+    parameters: TextParameters,
+    model: str,
+    options: OpenAIOptions,
+    lacks: frozenset[Lack],
+    omissions: Omissions,
+    backend: str,
+) -> None:
+    if parameters.reasoning is None:
+        return
+    effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
+    field, known = options.effort_field, options.efforts
+    for rule in _rules_for(options.model_rules, model):
+        field, known = rule.effort_field or field, rule.efforts or known
+    if "reasoning" in lacks:
+        omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
+    elif known and effort not in known:
+        omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
+    elif field == "reasoning_effort":
+        value["reasoning_effort"] = effort
+    elif field == "reasoning":
+        value["reasoning"] = {"effort": effort}
+    else:
+        on = effort != "none"
+        if on:
+            omissions.hint(pointer, f"{backend} only turns reasoning on or off for this model, and it is on")
+        value[field] = on if field == "enable_thinking" else {"type": "enabled" if on else "disabled"}
 
 
 def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[Lack], backend: str) -> None:
@@ -186,11 +209,17 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
     return merged({"type": "function", "function": function}, own)
 
 
-def _put_response_format(value: JsonObject, request: GenerationRequest) -> None:
+def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter."""
     wanted = request.response_format
     if isinstance(wanted, JsonFormat):
         value["response_format"] = {"type": "json_object"}
     elif isinstance(wanted, JsonSchemaFormat):
+        if "json_schema" in lacks:
+            raise UnsupportedParameter(
+                f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt.",
+                pointer="/response_format",
+            )
         schema = {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict}
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
 
