@@ -27,7 +27,7 @@ from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply
 from pluggably.wire.codecs.openai import OpenAICodec
 from pluggably.wire.codecs.openai_options import OpenAIOptions
-from pluggably.wire.codecs.openai_reply import floats_of
+from pluggably.wire.codecs.openai_reply import ThinkTags, floats_of
 
 DONE = Frame("", b"[DONE]")
 
@@ -267,3 +267,29 @@ def test_the_events_of_any_stream_hang_together(deltas: list[dict[str, Any]]) ->
     told = "".join(event.text or "" for event in events if isinstance(event, ItemDelta) and event.item_type == "text")
     assert told == "".join(delta.get("content") or "" for delta in deltas)
     assert fold.finish_reason in ("stop", "tool_calls")
+
+
+def told_apart(pieces: list[str]) -> tuple[str, str]:
+    tags = ThinkTags()
+    told = [*(tags.split(piece) for piece in pieces), tags.rest()]
+    return "".join(thought for thought, _ in told), "".join(text for _, text in told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "thought", "text"),
+    [
+        ("<think>Asia, so Ob.</think>\n\nOb", "Asia, so Ob.", "Ob"),
+        ("\n<think>a < b</ think></think>Ob", "a < b</ think>", "Ob"),
+        ("Ob <think>no</think>", "", "Ob <think>no</think>"),
+        ("<thing>", "", "<thing>"),
+        ("<th", "", "<th"),
+        ("<think>cut off </thi", "cut off </thi", ""),
+        ("", "", ""),
+    ],
+)
+def test_reasoning_in_tags_is_told_from_the_text(answer: str, thought: str, text: str) -> None:
+    """However the answer is cut into pieces; tags in the midst of it are text."""
+    assert told_apart([answer]) == (thought, text)
+    assert told_apart(list(answer)) == (thought, text)
+    for cut in range(len(answer)):
+        assert told_apart([answer[:cut], answer[cut:]]) == (thought, text)

@@ -14,7 +14,8 @@ from msgspec import Struct
 from pluggably.domain.generation import Effort
 
 # Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
-# `tool_choice`, `json_schema` and `dimensions` change what the request means, so a request that needs them is refused.
+# `tool_choice`, `named_tool`, `json_schema`, `dimensions` and `embeddings` change what the request means, so a request
+# that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a certain one.
 Lack: TypeAlias = Literal[
     "temperature",
     "top_p",
@@ -28,8 +29,10 @@ Lack: TypeAlias = Literal[
     "parallel_tool_calls",
     "stop",
     "tool_choice",
+    "named_tool",
     "json_schema",
     "dimensions",
+    "embeddings",
 ]
 
 Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
@@ -69,8 +72,12 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     effort_field: EffortField = "reasoning_effort"
     # The efforts that are understood; another is dropped with a warning. Empty: all.
     efforts: tuple[Effort, ...] = ()
+    # The fields that turn reasoning off, where the effort `none` does not: `{"thinking": {"type": "disabled"}}`.
+    effort_none: dict[str, Any] = {}
     # The field of an assistant message in which the server takes its reasoning back; None: nowhere.
     reasoning_back: Literal["reasoning_content", "reasoning"] | None = None
+    # Whether an answer that begins with `<think>` begins with reasoning, up to `</think>`.
+    think_tags: bool = False
     # Whether a refusal goes back as a part of its own (OpenAI) or as text.
     refusal_parts: bool = False
     # Whether `stream_options: {"include_usage": true}` may be sent. Without it a stream may not tell its usage.
@@ -80,6 +87,13 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
+    # Whether the ids of tool calls must be nine letters and digits (Mistral). Others are replaced in the request.
+    short_call_ids: bool = False
+    # Whether, after the system messages, user and assistant must take turns. Messages of one role that follow each
+    # other are sent as one.
+    taking_turns: bool = False
+    seed_field: Literal["seed", "random_seed"] = "seed"
+    dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
     # How many stop sequences are taken; None: no limit known.
     stop_limit: int | None = None
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")

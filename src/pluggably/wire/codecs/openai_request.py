@@ -26,7 +26,7 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
 from pluggably.wire.codecs.openai_options import Lack, ModelRule, OpenAIOptions
@@ -72,7 +72,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
 
 
 def embeddings_body(request: GenerationRequest, model: str, backend: str, options: OpenAIOptions) -> Body:
-    """Raises: UnsupportedParameter, InvalidRequest."""
+    """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
+    if "embeddings" in options.lacks:
+        raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
     value: JsonObject = {"model": model, "input": request.texts, "encoding_format": options.embedding_encoding}
     parameters = request.parameters
     if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
@@ -81,7 +83,7 @@ def embeddings_body(request: GenerationRequest, model: str, backend: str, option
                 f"{backend} makes embeddings of one size only; leave `dimensions` out.",
                 pointer="/parameters/dimensions",
             )
-        value["dimensions"] = parameters.dimensions
+        value[options.dimensions_field] = parameters.dimensions
     _merge_own(value, request.provider_options.get(backend), backend)
     return Body(value, Omissions(request, backend))
 
@@ -120,7 +122,7 @@ def _put_text_parameters(
         if name in lacks:
             omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
         else:
-            value[name] = wanted
+            value[options.seed_field if name == "seed" else name] = wanted
     stops = parameters.stops()
     if stops:
         _check_stops(stops, options, lacks, backend)
@@ -150,6 +152,8 @@ def _put_effort(
         field, known = rule.effort_field or field, rule.efforts or known
     if "reasoning" in lacks:
         omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
+    elif effort == "none" and options.effort_none:
+        value.update(options.effort_none)
     elif known and effort not in known:
         omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
     elif field == "reasoning_effort":
@@ -189,6 +193,11 @@ def _put_tools(
                 f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
             )
     elif isinstance(choice, NamedTool):
+        if "named_tool" in lacks:
+            raise UnsupportedParameter(
+                f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone.",
+                pointer="/tool_choice",
+            )
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
