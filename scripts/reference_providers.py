@@ -20,8 +20,15 @@ FOLDER = Path(__file__).parent.parent / "docs" / "providers"
 BEGIN = "<!-- facts: made by scripts/reference.py from the preset; change them there -->"
 END = "<!-- end of facts -->"
 # Our parameters, as a request names them; what is not here is named as it is.
-PLACES = {"reasoning": "reasoning.effort", "stop": "stop", "tool_choice": "tool_choice"}
-REFUSED = ("stop", "tool_choice", "dimensions")
+PLACES = {
+    "reasoning": "reasoning.effort",
+    "named_tool": "tool_choice: {name: …}",
+    "required_tool": "tool_choice: required",
+    "json_schema": "response_format: json_schema",
+}
+REFUSED = ("stop", "tool_choice", "named_tool", "required_tool", "json_schema", "dimensions", "embeddings")
+# Fields of an effort that only turn reasoning on and off.
+SWITCHES = ("thinking", "enable_thinking")
 INPUTS = {
     "image": "images as `data`",
     "image_url": "images by URL",
@@ -97,6 +104,8 @@ def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
         refused.append(f"more than {options.stop_limit} `stop` sequences")
     rows.append(("dropped with a warning", _list(dropped) or "nothing"))
     rows.append(("refused", _list(refused) or "nothing"))
+    if options.efforts or options.effort_field in SWITCHES:
+        rows.append(("efforts", _efforts(options.effort_field, options.efforts)))
     for rule in options.model_rules:
         parts = []
         for what, lacks in (
@@ -107,8 +116,14 @@ def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
                 parts.append(f"{what} too: {_list(map(_place, lacks))}")
         if rule.unless_effort:
             parts.append(f"but not with the effort {_list(f'`{one}`' for one in rule.unless_effort)}")
+        if rule.effort_field or rule.efforts:
+            parts.append(f"efforts: {_efforts(rule.effort_field or options.effort_field, rule.efforts)}")
         rows.append((f"models that match `{_cell(rule.models)}`", "; ".join(parts)))
     return rows
+
+
+def _efforts(field: str, efforts: Iterable[str]) -> str:
+    return _list(f"`{one}`" for one in efforts) or ("on, or off with `none`" if field in SWITCHES else "all")
 
 
 def _place(lack: str) -> str:

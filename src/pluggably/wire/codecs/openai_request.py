@@ -199,6 +199,11 @@ def _put_tools(
                 pointer="/tool_choice",
             )
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice == "required" and "required_tool" in lacks:
+        raise UnsupportedParameter(
+            f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`.",
+            pointer="/tool_choice",
+        )
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
     if request.parallel_tool_calls is not None:
