@@ -37,7 +37,8 @@ from pluggably.gateway.prices import Prices
 from pluggably.gateway.registry import Registry
 from pluggably.net.http import HttpClient, Patience
 from pluggably.plugins import CODECS, RUNNERS, Plugins
-from pluggably.providers.presets import PRESETS
+from pluggably.providers.build import build_provider, missing_variables
+from pluggably.providers.presets import PRESETS, Preset
 from pluggably.providers.provider import Provider
 from pluggably.runners.pool import Pool
 from pluggably.storage.database import Database, open_database
@@ -186,41 +187,47 @@ class _Gateway:
 
 
 def _providers(config: Config, codecs: Mapping[str, Any]) -> dict[str, Provider]:
-    """The providers of the config, and every preset whose well-known variable is set.
+    """The providers of the config, and every preset whose well-known variables are set.
 
     Raises: StartupError."""
     keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    entries = {**{name: ProviderEntry() for name in keys}, **config.providers}
+    entries = {**{name: ProviderEntry() for name in keys if _is_complete(name)}, **config.providers}
     return {name: _provider(name, entry, keys, codecs) for name, entry in entries.items() if entry.enabled}
+
+
+def _is_complete(name: str) -> bool:
+    """Whether a preset needs no more than its key. One that does may not be meant at all, so it is no error."""
+    missing = missing_variables(PRESETS[name], _address_variables(PRESETS[name]))
+    if missing:
+        log.info("provider_incomplete", backend=name, detail=f"its key is set, but not {', '.join(missing)}")
+    return not missing
 
 
 def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codecs: Mapping[str, Any]) -> Provider:
     preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
-    codec = codecs.get(entry.codec or (preset.codec if preset else ""))
-    base_url = entry.base_url or (preset.base_url if preset else None)
-    if codec is None or base_url is None:
-        raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
     given = entry.api_keys or ([entry.api_key] if entry.api_key else [])
     known = keys.get(entry.preset or name) if preset else None
     if not given and known is not None:
         given = [known]
-    if not given and preset is not None and preset.needs_key:
-        raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
-    try:
-        return Provider(
-            name=name,
-            base_url=base_url,
-            api_keys=[key.reveal() for key in given],
-            codec=codec,
-            options={**(preset.options if preset else {}), **entry.options},
-            location=entry.location or "remote",
-            always_streams=(
-                entry.always_streams if entry.always_streams is not None else bool(preset and preset.always_streams)
-            ),
-            headers={header: secret.reveal() for header, secret in entry.headers.items()},
-        )
-    except msgspec.ValidationError as error:
-        raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
+    return build_provider(
+        name,
+        preset,
+        codecs,
+        codec=entry.codec,
+        base_url=entry.base_url,
+        api_keys=[key.reveal() for key in given],
+        variables={**(_address_variables(preset) if preset else {}), **entry.variables},
+        headers={header: secret.reveal() for header, secret in entry.headers.items()},
+        options=entry.options,
+        location=entry.location,
+        always_streams=entry.always_streams,
+    )
+
+
+def _address_variables(preset: Preset) -> dict[str, str]:
+    """What the environment says of the gaps in a preset's address."""
+    found = environment_keys((gap, one.env) for gap, one in preset.variables.items() if one.env)
+    return {gap: value.reveal() for gap, value in found.items()}
 
 
 def _price_lists(config: Config, names: Iterable[str]) -> dict[str, str]:
