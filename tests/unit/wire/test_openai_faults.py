@@ -261,3 +261,23 @@ def test_a_model_that_is_gone_is_not_found() -> None:
 def test_a_prompt_that_is_too_long_is_known_by_the_words(message: str) -> None:
     """Moonshot's, SGLang's and LM Studio's, who give no code for it."""
     assert isinstance(fault(400, {"error": {"message": message}}), ContextLengthExceeded)
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("please try again after 20 seconds", 20.0),
+        ("Please try again in 7.5s.", 7.5),
+        ("try again in 6m0s", 360.0),
+        ("try again in 250ms", 0.25),
+        ("try again after 2 minutes", 120.0),
+        ("try again later", None),
+    ],
+)
+def test_a_wait_is_read_from_the_words_where_no_header_tells_it(words: str, seconds: float | None) -> None:
+    """And a header counts before them."""
+    told = fault(429, {"error": {"message": f"Limit reached, {words}"}})
+    headed = fault(429, {"error": {"message": f"Limit reached, {words}"}}, **{"retry-after": "3"})
+    assert isinstance(told, BackendError)
+    assert isinstance(headed, BackendError)
+    assert (told.retry_after_s, headed.retry_after_s) == (seconds, 3.0)

@@ -32,6 +32,8 @@ HOSTS: dict[str, Preset] = {
                 # "No such model … or task", "The model name is invalid".
                 "5007": "model",
                 "3042": "model",
+                # "Could not route to …", with the account's id, which is wrong.
+                "7003": "credential",
             },
         },
     ),

@@ -65,6 +65,8 @@ SERVERS: dict[str, Preset] = {
             "embedding_encoding": "base64",
             # "Image URL (HTTP/HTTPS)" has no check mark.
             "inputs": ("image",),
+            # `reasoning_effort` ("high", "medium", "low", "none")
+            "efforts": ("none", "low", "medium", "high"),
             # Neither among the supported fields, and what it does not know it ignores without a word.
             "lacks": ("top_k", "min_p", "tool_choice", "parallel_tool_calls"),
         },

@@ -72,11 +72,13 @@ _UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
 # Groq's flex tier "is at capacity": console.groq.com/docs/errors
 _FLEX_FULL = 498
 
-# Keys, as vendors quote them ("sk-proj-ab***yz"), and the ids of the operator's organisation and project
-# ("org-A1b2C3"), which unlike words have digits or capitals in them.
+# Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
+# project ("org-A1b2C3"), which unlike words have digits or capitals in them.
 _SECRET = re.compile(
-    r"\b(?:(?i:bearer)\s+\S+|(?i:sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
+    r"\b(?:(?i:bearer)\s+\S+|(?i:ak|sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
 )
+# Moonshot and others tell the wait in words alone: "please try again after 20 seconds", "in 6m0s".
+_WAIT_WORDS = re.compile(r"try again (?:in|after) (\d[\d.]* ?[dhms][dhms\d.]*)", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 
 _POINTERS = {
@@ -206,6 +208,8 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
     if meaning == "model":
         return ModelNotFound(said, pointer="/model")
     if meaning == "rate":
+        if retry_s is None and (wait := _WAIT_WORDS.search(complaint.message)):
+            retry_s = _duration_s(wait.group(1).replace(" ", ""))
         return BackendRateLimited(said, retry_after_s=retry_s, **facts)
     if meaning == "request":
         if words & _UNSUPPORTED:
