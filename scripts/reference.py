@@ -1,4 +1,4 @@
-"""Writes the reference pages, and the schemas of the config and of the API, from the code.
+"""Writes the reference pages, what stands in the pages of the providers, and the schemas of the config and of the API.
 
 python scripts/reference.py            write them
 python scripts/reference.py --check    write nothing; exit 1 where one is not current
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import reference_api
+import reference_providers
 
 from pluggably.cli import command_parser
 from pluggably.config.reference import config_reference, config_schema
@@ -25,6 +26,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "pluggably.schema.json": json.dumps(config_schema(), indent=2) + "\n",
         FOLDER / "cli.md": command_reference(),
         **reference_api.pages(),
+        **reference_providers.pages(),
     }
 
 

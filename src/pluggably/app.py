@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -88,7 +89,7 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
         await ring.open()
         closing.push_async_callback(ring.close)
 
-        gateway = await _Gateway.build(settings, database, store, ring, closing)
+        gateway = await _Gateway.build(settings, directory.cache, database, store, ring, closing)
         # Only now, when nothing but the announcement is left to fail: a key that was made and never told is lost.
         first = await store.create_first()
         if first is not None:
@@ -129,6 +130,7 @@ class _Gateway:
     async def build(
         cls,
         settings: Settings,
+        cache: Path,
         database: Database,
         store: KeyStore,
         ring: KeyRing,
@@ -147,7 +149,7 @@ class _Gateway:
         registrations = ModelStore(database)
 
         health, prices = Health(time.monotonic), Prices()
-        assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices)
+        assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices, cache)
         live = Live(await assembly.snapshot(config))
         closing.push_async_callback(lambda: live.current.retire())
         registry = Registry(live, pool, registrations, list(runners))

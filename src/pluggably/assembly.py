@@ -8,16 +8,17 @@ turned out right, so a wrong one changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-import msgspec
 import structlog
 
 from pluggably.config import Config, Secret
 from pluggably.config import Provider as ProviderEntry
+from pluggably.config.schema import ModelFacts
 from pluggably.config.settings import environment_keys
 from pluggably.demo import DEMO_WEIGHTS
-from pluggably.domain.catalog import LocalModel, RouteSpec
+from pluggably.domain.catalog import LocalModel, RemoteModel, RouteSpec
 from pluggably.errors import PluggablyError, StartupError
 from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.health import Health
@@ -25,7 +26,9 @@ from pluggably.gateway.prices import Prices
 from pluggably.gateway.routing import RetryRules
 from pluggably.gateway.snapshot import Backend, Snapshot
 from pluggably.net.http import HttpClient, Patience
-from pluggably.providers.presets import PRESETS
+from pluggably.providers.build import build_provider, filled, missing_variables
+from pluggably.providers.listing import Listing, list_url
+from pluggably.providers.presets import PRESETS, Preset
 from pluggably.providers.provider import Provider
 from pluggably.runners.pool import Pool
 from pluggably.storage.models import ModelStore
@@ -35,27 +38,47 @@ log = structlog.get_logger()
 
 DEMO_MODEL = "demo"
 
+T = TypeVar("T")
+
 
 class _Account:
-    """A provider with its connections, shared by the snapshots in which its entry is the same. It is closed when the
-    last of these is."""
+    """A provider with its connections and its list of models, shared by the snapshots in which its entry is the same.
+    It is closed when the last of these is."""
 
-    def __init__(self, entry: ProviderEntry, provider: Provider, price_list: str | None) -> None:
+    def __init__(self, entry: ProviderEntry, provider: Provider, prices: Prices, cache: Path) -> None:
+        preset = _preset(provider.name, entry)
         self.entry = entry
         self.provider = provider
-        self.price_list = price_list
+        # A preset's own address is what makes its prices right.
+        is_own_address = preset is not None and entry.base_url in (None, preset.base_url)
+        self.price_list = preset.price_list if preset is not None and is_own_address else None
         self.client = HttpClient()
         self.backend = FixedBackend(provider, self.client)
+        self.listing = Listing(
+            provider=provider.name,
+            url=_list_url(provider, preset, entry),
+            form=preset.models.form if preset is not None and preset.models is not None else "openai",
+            headers=provider.headers,
+            http=self.client,
+            facts={model: _facts(model, facts) for model, facts in entry.models.items()},
+            free=entry.free,
+            free_models=preset.free_models if preset is not None else None,
+            published=prices.published(self.price_list) if self.price_list is not None else None,
+            vendor=(entry.preset or provider.name) if preset is not None else None,
+            kept=cache / f"{provider.name}.json",
+        )
         self.users = 0
 
     async def leave(self) -> None:
         self.users -= 1
         if self.users == 0:
+            await self.listing.close()
             await self.client.close()
 
 
 class Assembly:
-    """Builds the snapshots of one gateway. `local` serves the models of this machine."""
+    """Builds the snapshots of one gateway. `local` serves the models of this machine; `cache` is a folder for what the
+    providers list."""
 
     def __init__(
         self,
@@ -65,6 +88,7 @@ class Assembly:
         registrations: ModelStore,
         health: Health,
         prices: Prices,
+        cache: Path,
     ) -> None:
         self._codecs = codecs
         self._pool = pool
@@ -72,6 +96,7 @@ class Assembly:
         self._registrations = registrations
         self._health = health
         self._prices = prices
+        self._cache = cache
         self._accounts: dict[str, _Account] = {}
 
     async def snapshot(self, config: Config) -> Snapshot:
@@ -98,7 +123,7 @@ class Assembly:
             raise StartupError(f"A local model is wrong: {error.detail}") from error
         # Nothing below can fail.
         accounts = {
-            name: kept.get(name) or _Account(entries[name], provider, _price_list(name, entries[name]))
+            name: kept.get(name) or _Account(entries[name], provider, self._prices, self._cache)
             for name, provider in providers.items()
         }
         changed = {name for name, one in self._accounts.items() if accounts.get(name) is not one}
@@ -120,7 +145,7 @@ class Assembly:
             catalog=catalog,
             local=self._local,
             backends={name: account.backend for name, account in accounts.items()},
-            remote={},
+            remote={name: account.listing for name, account in accounts.items()},
             price_lists={name: one.price_list for name, one in accounts.items() if one.price_list is not None},
             limits=Patience(timeouts.first_event_s, timeouts.idle_s, timeouts.total_s),
             rules=RetryRules(attempts=retry.attempts, max_wait_s=retry.max_wait_s),
@@ -131,45 +156,79 @@ class Assembly:
 
 
 def _entries(config: Config) -> tuple[dict[str, ProviderEntry], dict[str, Secret]]:
-    """The enabled providers of the config and every preset whose well-known variable is set; and those keys."""
+    """The enabled providers of the config and every preset whose well-known variables are set; and those keys."""
     keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    entries = {**{name: ProviderEntry() for name in keys}, **config.providers}
+    entries = {**{name: ProviderEntry() for name in keys if _is_complete(name)}, **config.providers}
     return {name: entry for name, entry in entries.items() if entry.enabled}, keys
 
 
+def _is_complete(name: str) -> bool:
+    """Whether a preset needs no more than its key. One that does may not be meant at all, so it is no error."""
+    missing = missing_variables(PRESETS[name], _address_variables(PRESETS[name]))
+    if missing:
+        log.info("provider_incomplete", backend=name, detail=f"its key is set, but not {', '.join(missing)}")
+    return not missing
+
+
+def _preset(name: str, entry: ProviderEntry) -> Preset | None:
+    return PRESETS.get(entry.preset or name) if entry.codec is None else None
+
+
 def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codecs: Mapping[str, Any]) -> Provider:
-    preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
-    codec = codecs.get(entry.codec or (preset.codec if preset else ""))
-    base_url = entry.base_url or (preset.base_url if preset else None)
-    if codec is None or base_url is None:
-        raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
+    preset = _preset(name, entry)
     given = entry.api_keys or ([entry.api_key] if entry.api_key else [])
     known = keys.get(entry.preset or name) if preset else None
     if not given and known is not None:
         given = [known]
-    if not given and preset is not None and preset.needs_key:
-        raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
-    try:
-        return Provider(
-            name=name,
-            base_url=base_url,
-            api_keys=[key.reveal() for key in given],
-            codec=codec,
-            options={**(preset.options if preset else {}), **entry.options},
-            location=entry.location or "remote",
-            always_streams=(
-                entry.always_streams if entry.always_streams is not None else bool(preset and preset.always_streams)
-            ),
-            headers={header: secret.reveal() for header, secret in entry.headers.items()},
-        )
-    except msgspec.ValidationError as error:
-        raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
+    return build_provider(
+        name,
+        preset,
+        codecs,
+        codec=entry.codec,
+        base_url=entry.base_url,
+        api_keys=[key.reveal() for key in given],
+        variables={**(_address_variables(preset) if preset else {}), **entry.variables},
+        headers={header: secret.reveal() for header, secret in entry.headers.items()},
+        options=entry.options,
+        location=entry.location,
+        always_streams=entry.always_streams,
+    )
 
 
-def _price_list(name: str, entry: ProviderEntry) -> str | None:
-    """A provider's list of published prices. A preset's own address is what makes its prices right."""
-    preset = PRESETS.get(entry.preset or name)
-    return preset.price_list if preset is not None and entry.base_url in (None, preset.base_url) else None
+def _address_variables(preset: Preset) -> dict[str, str]:
+    """What the environment says of the gaps in a preset's address."""
+    found = environment_keys((gap, one.env) for gap, one in preset.variables.items() if one.env)
+    return {gap: value.reveal() for gap, value in found.items()}
+
+
+def _list_url(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:
+    """Where a provider's models are listed; None where that is not known."""
+    if preset is None:
+        is_openai = (entry.codec or "").startswith("openai")
+        return list_url(provider.base_url, "/models") if is_openai else None
+    if preset.models is None:
+        return None
+    variables = {**_address_variables(preset), **entry.variables}
+    path = filled(preset.models.path, preset, variables, provider.name)
+    return list_url(provider.base_url, path, provider.query)
+
+
+def _facts(model: str, facts: ModelFacts) -> RemoteModel:
+    return RemoteModel(
+        id=model,
+        name=facts.name,
+        price=facts.price,
+        free=facts.free,
+        context_tokens=facts.context_tokens,
+        max_output_tokens=facts.max_output_tokens,
+        input_modalities=_tuple(facts.input_modalities),
+        output_modalities=_tuple(facts.output_modalities),
+        capabilities=facts.capabilities,
+    )
+
+
+def _tuple(values: list[T] | None) -> tuple[T, ...] | None:
+    return tuple(values) if values is not None else None
 
 
 def _routes(config: Config) -> dict[str, RouteSpec]:

@@ -13,8 +13,8 @@ from pluggably.testing import codecs
 from pluggably.wire.codecs.openai import OpenAICodec
 
 ROOT = Path(__file__).parent.parent / "conversations"
-# The folder `openai` tells of the wire itself: each conversation names the options it needs.
-FOLDERS = ("openai", "groq", "openrouter", "ollama", "llama-server")
+# A folder bears the name of a preset. `openai` tells of the wire itself: each conversation names the options it needs.
+FOLDERS = sorted(path.name for path in ROOT.iterdir() if path.name in PRESETS and PRESETS[path.name].codec == "openai")
 ERROR = b'{"error": {"message": "boom", "type": "server_error", "param": null, "code": null}}'
 
 

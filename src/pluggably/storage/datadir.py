@@ -62,6 +62,11 @@ class DataDirectory:
     def database(self) -> Path:
         return self.path / "pluggably.db"
 
+    @property
+    def cache(self) -> Path:
+        """A folder for what can be fetched again; it may be missing, and may be deleted at any time."""
+        return self.path / "cache"
+
     def lock(self) -> DirectoryLock:
         """Makes this process the directory's owner.
 

@@ -48,8 +48,8 @@ class FixedBackend:
 
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
         """What the codec makes of the request: it is pure, so that costs nothing but its time."""
-        endpoint = self._place.endpoint(target)
         try:
+            endpoint = self._place.endpoint(target)
             step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
         except PluggablyError as refusal:
             return Foresight(refusal)

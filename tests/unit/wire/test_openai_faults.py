@@ -207,3 +207,77 @@ def test_what_a_vendor_blames_is_pointed_at(param: str, origins: tuple[int, ...]
     body = msgspec.json.encode({"error": {"message": "no", "param": param, "code": "invalid_value"}})
     error = fault_of_reply(HttpReply(status=400, headers={}, body=body), asked)
     assert error.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("meaning", "code"),
+    [
+        ("context", "context_length_exceeded"),
+        ("filtered", "content_filtered"),
+        ("quota", "backend_quota_exhausted"),
+        ("rate", "backend_rate_limited"),
+        ("credential", "backend_authentication_failed"),
+        ("model", "model_not_found"),
+        ("request", "invalid_request"),
+    ],
+)
+@pytest.mark.parametrize("said", [{"code": 4711}, {"code": "4711"}, {"type": "4711", "code": "insufficient_quota"}])
+def test_a_vendors_own_code_means_what_its_options_say(meaning: Any, code: str, said: dict[str, Any]) -> None:
+    """A number or a text, as the code or as the type, and over what the same words mean elsewhere."""
+    asked = Asked(backend="vendor", model="m", modality="text", error_codes={"4711": meaning})
+    body = msgspec.json.encode({"error": {"message": "no", **said}})
+    assert fault_of_reply(HttpReply(status=418, headers={}, body=body), asked).code == code
+
+
+def test_an_envelope_with_a_list_of_errors_is_read_by_its_first() -> None:
+    """Cloudflare's; where a message stands beside the list, the message is what there is to say."""
+    envelope = {"result": None, "success": False, "errors": [{"code": 7003, "message": "no route"}], "messages": []}
+    assert "no route" in fault(400, envelope).detail
+    assert "all wrong" in fault(400, {"message": "all wrong", "errors": [{"field": "x"}]}).detail
+    assert fault(400, {"success": False, "errors": []}).code == "invalid_request"
+
+
+def test_a_reason_beside_the_status_is_the_code_that_operators_see() -> None:
+    """Novita repeats the status as `code`, and says why in `reason`."""
+    told = fault(403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance", "metadata": {}})
+    assert isinstance(told, BackendError)
+    assert told.backend_code == "NOT_ENOUGH_BALANCE"
+
+
+def test_a_model_that_is_gone_is_not_found() -> None:
+    """A status of 410 is a retired model, wherever it is documented at all."""
+    assert fault(410, {"error": {"message": "retired", "type": "gone"}}).code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Your request exceeded model token limit : 262144",
+        "Input token length too long",
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "The number of tokens to keep from the initial prompt is greater than the context length.",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_the_words(message: str) -> None:
+    """Moonshot's, SGLang's and LM Studio's, who give no code for it."""
+    assert isinstance(fault(400, {"error": {"message": message}}), ContextLengthExceeded)
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("please try again after 20 seconds", 20.0),
+        ("Please try again in 7.5s.", 7.5),
+        ("try again in 6m0s", 360.0),
+        ("try again in 250ms", 0.25),
+        ("try again after 2 minutes", 120.0),
+        ("try again later", None),
+    ],
+)
+def test_a_wait_is_read_from_the_words_where_no_header_tells_it(words: str, seconds: float | None) -> None:
+    """And a header counts before them."""
+    told = fault(429, {"error": {"message": f"Limit reached, {words}"}})
+    headed = fault(429, {"error": {"message": f"Limit reached, {words}"}}, **{"retry-after": "3"})
+    assert isinstance(told, BackendError)
+    assert isinstance(headed, BackendError)
+    assert (told.retry_after_s, headed.retry_after_s) == (seconds, 3.0)

@@ -27,7 +27,7 @@ from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply
 from pluggably.wire.codecs.openai import OpenAICodec
 from pluggably.wire.codecs.openai_options import OpenAIOptions
-from pluggably.wire.codecs.openai_reply import floats_of
+from pluggably.wire.codecs.openai_reply import ThinkTags, floats_of
 
 DONE = Frame("", b"[DONE]")
 
@@ -66,6 +66,8 @@ def streamed(*frames: Frame) -> tuple[Fold, list[Event]]:
         ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
         ("eos", "stop"),
+        ("sensitive", "content_filter"),
+        ("model_context_window_exceeded", "length"),
         ("something_new", "stop"),
     ],
 )
@@ -82,10 +84,11 @@ def test_an_empty_finish_reason_is_none() -> None:
         codec.feed(DONE)
 
 
-def test_an_answer_that_ends_in_an_error_is_none() -> None:
-    """OpenRouter says so in the finish reason, beside an error object or without one."""
+@pytest.mark.parametrize("reason", ["error", "abort", "network_error"])
+def test_an_answer_that_ends_in_an_error_is_none(reason: str) -> None:
+    """OpenRouter, SGLang and Z.ai say so in the finish reason, beside an error object or without one."""
     codec = begun()
-    codec.feed(chunk({"content": "x"}, "error"))
+    codec.feed(chunk({"content": "x"}, reason))
     with pytest.raises(BackendError):
         codec.feed(DONE)
 
@@ -264,3 +267,29 @@ def test_the_events_of_any_stream_hang_together(deltas: list[dict[str, Any]]) ->
     told = "".join(event.text or "" for event in events if isinstance(event, ItemDelta) and event.item_type == "text")
     assert told == "".join(delta.get("content") or "" for delta in deltas)
     assert fold.finish_reason in ("stop", "tool_calls")
+
+
+def told_apart(pieces: list[str]) -> tuple[str, str]:
+    tags = ThinkTags()
+    told = [*(tags.split(piece) for piece in pieces), tags.rest()]
+    return "".join(thought for thought, _ in told), "".join(text for _, text in told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "thought", "text"),
+    [
+        ("<think>Asia, so Ob.</think>\n\nOb", "Asia, so Ob.", "Ob"),
+        ("\n<think>a < b</ think></think>Ob", "a < b</ think>", "Ob"),
+        ("Ob <think>no</think>", "", "Ob <think>no</think>"),
+        ("<thing>", "", "<thing>"),
+        ("<th", "", "<th"),
+        ("<think>cut off </thi", "cut off </thi", ""),
+        ("", "", ""),
+    ],
+)
+def test_reasoning_in_tags_is_told_from_the_text(answer: str, thought: str, text: str) -> None:
+    """However the answer is cut into pieces; tags in the midst of it are text."""
+    assert told_apart([answer]) == (thought, text)
+    assert told_apart(list(answer)) == (thought, text)
+    for cut in range(len(answer)):
+        assert told_apart([answer[:cut], answer[cut:]]) == (thought, text)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai_options import ModelRule, OpenAIOptions
 
 OPENAI = msgspec.convert(msgspec.to_builtins(PRESETS["openai"].options), OpenAIOptions)
 
@@ -195,3 +196,132 @@ def test_dimensions_that_cannot_be_had_are_refused() -> None:
     request = {"modality": "embedding", "input": "x", "parameters": {"dimensions": 3}}
     with pytest.raises(UnsupportedParameter):
         sent(request, options=OpenAIOptions(lacks=("dimensions",)))
+
+
+@pytest.mark.parametrize(
+    ("field", "effort", "fields", "warned"),
+    [
+        ("reasoning_effort", "low", {"reasoning_effort": "low"}, []),
+        ("reasoning", "low", {"reasoning": {"effort": "low"}}, []),
+        ("thinking", "none", {"thinking": {"type": "disabled"}}, []),
+        ("thinking", "low", {"thinking": {"type": "enabled"}}, ["/parameters/reasoning/effort"]),
+        ("enable_thinking", "none", {"enable_thinking": False}, []),
+        ("enable_thinking", "high", {"enable_thinking": True}, ["/parameters/reasoning/effort"]),
+    ],
+)
+def test_the_effort_goes_out_in_the_field_that_the_vendor_has(
+    field: Any, effort: str, fields: dict[str, Any], warned: list[str]
+) -> None:
+    """Where reasoning can only be turned on or off, a client that asked for a level is told."""
+    request = {"input": "x", "parameters": {"reasoning": {"effort": effort}}}
+    body = sent(request, options=OpenAIOptions(effort_field=field))
+    assert body.pop("_warned") == warned
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
+
+
+def test_an_effort_that_the_vendor_does_not_know_is_dropped_with_a_warning() -> None:
+    """What it does not know it may refuse, and the request with it."""
+    options = OpenAIOptions(efforts=("low", "high"))
+    assert sent({"input": "x", "parameters": {"reasoning": {"effort": "high"}}}, options=options)["_warned"] == []
+    body = sent({"input": "x", "parameters": {"reasoning": {"effort": "medium"}}}, options=options)
+    assert "reasoning_effort" not in body
+    assert body["_warned"] == ["/parameters/reasoning/effort"]
+
+
+def test_a_family_of_models_may_have_an_effort_field_of_its_own() -> None:
+    """A rule's field and efforts stand in place of the vendor's, whatever the effort."""
+    rule = ModelRule(models="old-", effort_field="thinking", efforts=("none",), unless_effort=("none",))
+    options = OpenAIOptions(efforts=("low",), model_rules=(rule,))
+    off = {"input": "x", "parameters": {"reasoning": {"effort": "none"}}}
+    low = {"input": "x", "parameters": {"reasoning": {"effort": "low"}}}
+    assert sent(off, "old-1", options)["thinking"] == {"type": "disabled"}
+    assert sent(low, "old-1", options)["_warned"] == ["/parameters/reasoning/effort"]
+    assert sent(low, "new-1", options)["reasoning_effort"] == "low"
+
+
+def test_a_schema_is_refused_where_it_would_not_be_obeyed() -> None:
+    """Any JSON is taken all the same; another target may take the schema."""
+    options = OpenAIOptions(lacks=("json_schema",))
+    assert sent({"input": "x", "response_format": {"type": "json"}}, options=options)["response_format"] == {
+        "type": "json_object"
+    }
+    with pytest.raises(UnsupportedParameter, match="JSON Schema") as refused:
+        sent({"input": "x", "response_format": {"type": "json_schema", "name": "n", "schema": {}}}, options=options)
+    assert refused.value.pointer == "/response_format"
+
+
+def test_the_ids_of_tool_calls_are_made_to_fit() -> None:
+    """Mistral takes nine letters and digits; the call and its result keep naming each other."""
+    call = {"type": "tool_call", "id": "call_abc", "name": "f", "arguments": "{}"}
+    result = {"type": "tool_result", "tool_call_id": "call_abc", "content": "1"}
+    fits = {"type": "tool_call", "id": "D681PevKs", "name": "f", "arguments": "{}"}
+    body = sent(
+        {"input": [{"role": "assistant", "content": [call, fits]}, {"role": "tool", "content": [result]}]},
+        options=OpenAIOptions(short_call_ids=True),
+    )
+    first, second = body["messages"][0]["tool_calls"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", first["id"])
+    assert body["messages"][1]["tool_call_id"] == first["id"]
+    assert second["id"] == "D681PevKs"
+
+
+def test_messages_of_one_role_become_one_where_roles_must_take_turns() -> None:
+    """Nothing that was said is lost, and the results of tools stay apart."""
+    image = {"type": "image", "url": "https://a.test/i.png"}
+    body = sent(
+        {
+            "input": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": "One."},
+                {"role": "user", "content": "Two."},
+                {"role": "assistant", "content": "Three."},
+                {"role": "user", "content": [image]},
+                {"role": "user", "content": "Four."},
+            ]
+        },
+        options=OpenAIOptions(taking_turns=True),
+    )
+    assert [(one["role"], one["content"]) for one in body["messages"]] == [
+        ("system", "Be brief."),
+        ("system", "Be kind."),
+        ("user", "One.\n\nTwo."),
+        ("assistant", "Three."),
+        (
+            "user",
+            [{"type": "image_url", "image_url": {"url": "https://a.test/i.png"}}, {"type": "text", "text": "Four."}],
+        ),
+    ]
+
+
+def test_the_effort_none_may_need_fields_of_its_own() -> None:
+    """DeepSeek has no effort `none`, but a switch."""
+    options = OpenAIOptions(effort_none={"thinking": {"type": "disabled"}}, efforts=("low", "high"))
+    body = sent({"input": "Hi", "parameters": {"reasoning": {"effort": "none"}}}, options=options)
+    assert (body["thinking"], body["_warned"]) == ({"type": "disabled"}, [])
+    assert "reasoning_effort" not in body
+
+
+def test_a_certain_tool_is_refused_where_none_can_be_demanded() -> None:
+    """`required` still goes through."""
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    options = OpenAIOptions(lacks=("named_tool",))
+    assert (
+        sent({"input": "Hi", "tools": [tool], "tool_choice": "required"}, options=options)["tool_choice"] == "required"
+    )
+    with pytest.raises(UnsupportedParameter, match="certain tool"):
+        sent({"input": "Hi", "tools": [tool], "tool_choice": {"name": "f"}}, options=options)
+
+
+def test_a_seed_and_a_size_may_have_other_names() -> None:
+    """Mistral's are `random_seed` and `output_dimension`."""
+    options = OpenAIOptions(seed_field="random_seed", dimensions_field="output_dimension")
+    assert sent({"input": "Hi", "parameters": {"seed": 3}}, options=options)["random_seed"] == 3
+    body = sent({"modality": "embedding", "input": "Hi", "parameters": {"dimensions": 8}}, options=options)
+    assert body["output_dimension"] == 8
+
+
+def test_embeddings_are_refused_where_there_are_none() -> None:
+    """A 404 of the vendor would blame the address."""
+    with pytest.raises(UnsupportedModality, match="no embeddings"):
+        sent({"modality": "embedding", "input": "Hi"}, options=OpenAIOptions(lacks=("embeddings",)))

@@ -39,15 +39,18 @@ from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, O
 from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.openai_reply import (
+    BROKEN_OFF,
     FINISH_REASONS,
     CallPiece,
     Delta,
     Scores,
+    ThinkTags,
     TokenCounts,
     decode_chunk,
     decode_completion,
     decode_embeddings,
     scores_of,
+    split_content,
 )
 from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
 from pluggably.wire.framing import SseFramer
@@ -72,6 +75,8 @@ class OpenAICodec:
         self._finish_reason: str | None = None
         self._usage: UsageReported | None = None
         self._completed = False
+        self._think_tags = ThinkTags() if options.think_tags else None
+        self._search_results: list[JsonObject] = []
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -89,6 +94,7 @@ class OpenAICodec:
             modality=request.modality,
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
+            error_codes=self._options.error_codes,
         )
         call = HttpCall(
             url=f"{address.base_url}/{path}",
@@ -113,6 +119,7 @@ class OpenAICodec:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
         events = self._take(choice.message, choice.logprobs)
         events += self._count(completion.usage)
+        self._search_results = completion.search_results or []
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._finish_reason = choice.finish_reason or "stop"
         return Step(events + self._end())
@@ -161,6 +168,8 @@ class OpenAICodec:
                 events = self._take(choice.delta, choice.logprobs)
             if choice.finish_reason:  # "" is null at some servers
                 self._finish_reason = choice.finish_reason
+        if chunk.search_results is not None:
+            self._search_results = chunk.search_results
         if chunk.usage is not None:
             events += self._count(chunk.usage)
         elif chunk.x_groq is not None:
@@ -186,10 +195,11 @@ class OpenAICodec:
 
     def _end(self) -> list[Event]:
         """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason == "error":  # OpenRouter, beside an error that it may have left out
+        if self._finish_reason in BROKEN_OFF:
             raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
         has_calls = self._items.has_tool_calls
-        events = self._items.close()
+        events = self._last_prose()
+        events += self._items.close()
         if self._late_details:
             state = ProviderState(self._asked.backend, self._late_details)
             events += self._items.whole(Reasoning(provider_state=state))
@@ -212,6 +222,20 @@ class OpenAICodec:
         events.append(Completed(reason))
         return events
 
+    def _last_prose(self) -> list[Event]:
+        """What of the text is only known when the answer ends."""
+        events: list[Event] = []
+        if self._think_tags is not None:
+            thought, text = self._think_tags.rest()
+            events += self._items.reasoning(thought) if thought else ()
+            events += self._items.text(text) if text else ()
+        if self._search_results:
+            events += self._items.text("")
+            self._items.attached.setdefault("annotations", []).extend(
+                {"type": "url_citation", "url_citation": result} for result in self._search_results
+            )
+        return events
+
     def _call_was_demanded(self) -> bool:
         choice = self._request.tool_choice
         return bool(self._request.tools) and (choice == "required" or isinstance(choice, NamedTool))
@@ -221,8 +245,14 @@ class OpenAICodec:
     def _take(self, delta: Delta, scores: Scores | None) -> list[Event]:
         """The events of a message, or of a piece of one. The order is that in which models speak."""
         items = self._items
-        content = delta.content
         thought = delta.reasoning_content or delta.reasoning
+        content = delta.content
+        if isinstance(content, list):
+            own_thought, content = split_content(content)
+            thought = own_thought or thought
+        if self._think_tags is not None and content:
+            tagged, content = self._think_tags.split(content)
+            thought = tagged or thought
         if content and not thought and scores is None and delta.tool_calls is None and _is_plain(delta):
             return items.text(content)
         events: list[Event] = []

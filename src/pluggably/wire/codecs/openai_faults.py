@@ -35,6 +35,7 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codecs.openai_options import Meaning
 
 MAX_SHOWN = 500
 _MAX_EXCERPT = 120
@@ -43,9 +44,12 @@ _CONTEXT = {
     "context_length_exceeded",
     "exceed_context_size_error",  # llama.cpp's server, tools/server/server-common.cpp
 }
-# For those who give no code: OpenRouter, vLLM and others say it in these words.
+# For those who give no code: OpenRouter, vLLM and others say it in these words; the second line is Moonshot's
+# (platform.kimi.ai/docs/api/errors), SGLang's and LM Studio's.
 _CONTEXT_WORDS = re.compile(
-    r"maximum context length|exceeds? (the |this model's )?(available )?context|context window", re.I
+    r"maximum context length|exceeds? (the |this model's )?(available )?context|context window"
+    r"|exceeded model token limit|input token length too long|(longer|greater) than the (model's )?context length",
+    re.I,
 )
 _FILTERED = {"content_filter", "content_policy_violation", "content_filtered", "moderation_blocked"}
 # "Inspect error.code": …/guides/error-codes, and learn.microsoft.com/…/dev-proxy/concepts/openai-insufficient-quota
@@ -68,11 +72,13 @@ _UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
 # Groq's flex tier "is at capacity": console.groq.com/docs/errors
 _FLEX_FULL = 498
 
-# Keys, as vendors quote them ("sk-proj-ab***yz"), and the ids of the operator's organisation and project
-# ("org-A1b2C3"), which unlike words have digits or capitals in them.
+# Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
+# project ("org-A1b2C3"), which unlike words have digits or capitals in them.
 _SECRET = re.compile(
-    r"\b(?:(?i:bearer)\s+\S+|(?i:sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
+    r"\b(?:(?i:bearer)\s+\S+|(?i:ak|sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
 )
+# Moonshot and others tell the wait in words alone: "please try again after 20 seconds", "in 6m0s".
+_WAIT_WORDS = re.compile(r"try again (?:in|after) (\d[\d.]* ?[dhms][dhms\d.]*)", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 
 _POINTERS = {
@@ -115,10 +121,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     modality: str
     origins: Sequence[int] = ()
     own_options: Mapping[str, Any] = {}
+    error_codes: Mapping[str, Meaning] = {}
 
 
 class Complaint(Struct, kw_only=True):
-    """A vendor's error, whatever its form. `words` are its type and its code, lower-case."""
+    """A vendor's error, whatever its form. `words` are its type and its code, as lower-case text."""
 
     status: int | None
     message: str
@@ -181,27 +188,30 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
     said = f"{told}: {complaint.message}" if complaint.message else f"{told}."
     facts: dict[str, Any] = {"backend_status": status, "backend_code": complaint.code}
     pointer = _pointer(complaint.param, asked)
-    if words & _CONTEXT or (status in (None, 400, 413, 422) and _CONTEXT_WORDS.search(complaint.message)):
+    meaning = _meaning(complaint, asked.error_codes)
+    if meaning == "context":
         return ContextLengthExceeded(said, pointer="/input")
-    if words & _FILTERED or complaint.moderated:
+    if meaning == "filtered":
         return ContentFiltered(said, pointer="/input")
-    if words & _QUOTA or status == 402:
+    if meaning == "quota":
         return BackendQuotaExhausted(
             f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "
             "Its operator can add credit or raise the limit.",
             **facts,
         )
-    if words & _REFUSED_KEY or status in (401, 403):
+    if meaning == "credential":
         return BackendAuthenticationFailed(
             f"{asked.backend} refused the gateway's credential ({complaint.code or status}). "
             "Its operator can check the key and what it may do.",
             **facts,
         )
-    if words & _NO_MODEL or (status == 404 and _NO_MODEL_WORDS.search(complaint.message)):
+    if meaning == "model":
         return ModelNotFound(said, pointer="/model")
-    if words & _RATE or status in (429, _FLEX_FULL):
+    if meaning == "rate":
+        if retry_s is None and (wait := _WAIT_WORDS.search(complaint.message)):
+            retry_s = _duration_s(wait.group(1).replace(" ", ""))
         return BackendRateLimited(said, retry_after_s=retry_s, **facts)
-    if status in (400, 422) or (status is None and "invalid_request_error" in words):
+    if meaning == "request":
         if words & _UNSUPPORTED:
             return UnsupportedParameter(said, pointer=pointer)
         return InvalidRequest(said, pointer=pointer)
@@ -210,6 +220,28 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
     if status == 501:  # llama.cpp's `not_supported_error`: the server runs without that feature
         return UnsupportedModality(said) if asked.modality == "embedding" else UnsupportedParameter(said)
     return fault_by_status(reply, said, code=complaint.code, retry_after_s=retry_s)
+
+
+def _meaning(complaint: Complaint, own: Mapping[str, Meaning]) -> Meaning | None:
+    """What an error means: by the vendor's own codes, else by everybody's. None: only its status tells."""
+    status, words = complaint.status, complaint.words
+    for word in sorted(words & own.keys()):
+        return own[word]
+    if words & _CONTEXT or (status in (None, 400, 413, 422) and _CONTEXT_WORDS.search(complaint.message)):
+        return "context"
+    if words & _FILTERED or complaint.moderated:
+        return "filtered"
+    if words & _QUOTA or status == 402:
+        return "quota"
+    if words & _REFUSED_KEY or status in (401, 403):
+        return "credential"
+    if words & _NO_MODEL or status == 410 or (status == 404 and _NO_MODEL_WORDS.search(complaint.message)):
+        return "model"
+    if words & _RATE or status in (429, _FLEX_FULL):
+        return "rate"
+    if status in (400, 422) or (status is None and "invalid_request_error" in words):
+        return "request"
+    return None
 
 
 def _without_json(reply: HttpReply, asked: Asked) -> PluggablyError:
@@ -237,20 +269,24 @@ def _without_json(reply: HttpReply, asked: Asked) -> PluggablyError:
 
 
 def _complaint(value: Any, status: int | None) -> Complaint:
-    """Reads `{"error": {…}}`, and the forms of others: `{"error": "…"}`, `{"message": …}`, `{"detail": …}`, `[{…}]`."""
+    """Reads `{"error": {…}}`, and the forms of others: `{"error": "…"}`, `{"message": …}`, `{"detail": …}`, `[{…}]`,
+    and Cloudflare's `{"errors": [{…}]}`."""
+    if isinstance(value, dict) and not value.keys() & {"error", "message"} and isinstance(value.get("errors"), list):
+        value = value["errors"]
     if isinstance(value, list):
         value = value[0] if value else {}
     error = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(error, dict):
         return Complaint(status=status, message=shown(error), words=set(), code=None, param=None)
-    code, kind, param = error.get("code"), error.get("type"), error.get("param")
+    # `reason`: Novita, beside the status as `code`.
+    code, kind, param = error.get("code"), error.get("type") or error.get("reason"), error.get("param")
     if status is None and isinstance(code, int) and 400 <= code <= 599:
         status = code  # llama.cpp and OpenRouter repeat the status as the code
     metadata = error.get("metadata")
     return Complaint(
         status=status,
         message=shown(error.get("message") or error.get("detail") or ""),
-        words={word.lower() for word in (code, kind) if isinstance(word, str)},
+        words={str(word).lower() for word in (code, kind) if isinstance(word, str | int)},
         code=shown(code if isinstance(code, str) and code else kind or code or "", 100) or None,
         param=param if isinstance(param, str) else None,
         # openrouter.ai/docs/api/reference/errors-and-debugging, "Moderation errors"

@@ -11,6 +11,8 @@ types of the openai package 3.54.0.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +47,10 @@ _AUDIO_FORMATS = {
 }
 
 
+# "must be a-z, A-Z, 0-9, with a length of 9": Mistral's error 3280.
+_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+
+
 class Messages:
     """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
 
@@ -61,7 +67,7 @@ class Messages:
                 own = own_options(message.provider_options, self._backend)
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
-        return built, origins
+        return _in_turns(built, origins) if self._options.taking_turns else (built, origins)
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         role: str = self._options.system_role if message.role == "system" else message.role
@@ -175,7 +181,7 @@ class Messages:
         if part.is_error and not text.lower().startswith("error"):
             # The wire has no flag for it; models are used to results that begin so.
             text = f"Error: {text}"
-        theirs: JsonObject = {"role": "tool", "tool_call_id": part.tool_call_id, "content": text}
+        theirs: JsonObject = {"role": "tool", "tool_call_id": self._call_id(part.tool_call_id), "content": text}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:
@@ -218,8 +224,14 @@ class Messages:
     def _call(self, part: ToolCall) -> JsonObject:
         # Empty arguments are no JSON, and servers parse them.
         function = {"name": part.name, "arguments": part.arguments or "{}"}
-        theirs: JsonObject = {"id": part.id, "type": "function", "function": function}
+        theirs: JsonObject = {"id": self._call_id(part.id), "type": "function", "function": function}
         return merged(theirs, own_options(part.provider_options, self._backend))
+
+    def _call_id(self, given: str) -> str:
+        """The id of a tool call. Another vendor's may not fit, and the same id must become the same in each place."""
+        if not self._options.short_call_ids or _SHORT_ID.fullmatch(given):
+            return given
+        return hashlib.sha256(given.encode()).hexdigest()[:9]
 
     def _take_reasoning(self, part: Reasoning, pointer: str, thoughts: list[str], states: list[Any]) -> None:
         state = part.provider_state
@@ -248,6 +260,36 @@ def _handed_back(data: JsonObject) -> JsonObject:
     """A provider's own item as fields of an assistant message. Of spoken audio the wire wants nothing but its id."""
     audio = data.get("audio")
     return {**data, "audio": {"id": audio["id"]}} if isinstance(audio, dict) and "id" in audio else data
+
+
+def _in_turns(messages: list[JsonObject], origins: list[int]) -> tuple[list[JsonObject], list[int]]:
+    """Joins messages of one role that follow each other; the results of tools stay each its own."""
+    turns: list[JsonObject] = []
+    kept: list[int] = []
+    for message, origin in zip(messages, origins, strict=True):
+        last = turns[-1] if turns else {}
+        if message["role"] not in ("user", "assistant") or last.get("role") != message["role"]:
+            turns.append(dict(message))
+            kept.append(origin)
+            continue
+        last["content"] = _joined(last.get("content"), message.get("content"))
+        for key, value in message.items():
+            if key == "tool_calls":
+                last[key] = [*last.get(key, ()), *value]
+            elif key not in ("role", "content"):
+                last[key] = value
+    return turns, kept
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """The contents of two messages as that of one."""
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}" if first and second else first or second
+    parts = [
+        *(first if isinstance(first, list) else [{"type": "text", "text": first}] if first else ()),
+        *(second if isinstance(second, list) else [{"type": "text", "text": second}] if second else ()),
+    ]
+    return parts or None
 
 
 def _plain(content: list[JsonObject]) -> str | list[JsonObject]:

@@ -14,7 +14,9 @@ from msgspec import Struct
 from pluggably.domain.generation import Effort
 
 # Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
-# `tool_choice` and `dimensions` change what the request means, so a request that needs them is refused.
+# `tool_choice`, `named_tool`, `required_tool`, `json_schema`, `dimensions` and `embeddings` change what the request
+# means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a certain
+# one; `required_tool`: the other way round.
 Lack: TypeAlias = Literal[
     "temperature",
     "top_p",
@@ -28,23 +30,37 @@ Lack: TypeAlias = Literal[
     "parallel_tool_calls",
     "stop",
     "tool_choice",
+    "named_tool",
+    "required_tool",
+    "json_schema",
     "dimensions",
+    "embeddings",
 ]
 
 Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
 
+# How the effort is asked for: `"reasoning_effort": "low"`, OpenRouter's `"reasoning": {"effort": "low"}`, or where it
+# can only be turned on and off, `"thinking": {"type": "enabled"}` and `"enable_thinking": true`.
+EffortField: TypeAlias = Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+
+# What a vendor's error means: too long a prompt; a prompt or an answer that is not allowed; no credit left; too many
+# requests; a refused key or account; no such model; a request that is wrong in some other way.
+Meaning: TypeAlias = Literal["context", "filtered", "quota", "rate", "credential", "model", "request"]
+
 
 class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a family of models lacks at a vendor that has it otherwise.
+    """What a family of models lacks at a vendor that has it otherwise, or how it differs.
 
     `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
-    count. With one of `unless_effort` as the reasoning effort the rule does not apply; `default_effort` is the
-    vendor's own where the request names none."""
+    count. With one of `unless_effort` as the reasoning effort its `lacks` do not apply; `default_effort` is the
+    vendor's own where the request names none. `effort_field` and `efforts` stand in place of the vendor's own."""
 
     models: str
-    lacks: tuple[Lack, ...]
+    lacks: tuple[Lack, ...] = ()
     unless_effort: tuple[Effort, ...] = ()
     default_effort: Effort | None = None
+    effort_field: EffortField | None = None
+    efforts: tuple[Effort, ...] = ()
 
 
 class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,10 +71,15 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # `max_tokens` is the one that every server knows. An unknown field is often ignored without a word, and then the
     # answer has no bound.
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    # How the effort is asked for: `"reasoning_effort": "low"`, or OpenRouter's `"reasoning": {"effort": "low"}`.
-    effort_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
+    effort_field: EffortField = "reasoning_effort"
+    # The efforts that are understood; another is dropped with a warning. Empty: all.
+    efforts: tuple[Effort, ...] = ()
+    # The fields that turn reasoning off, where the effort `none` does not: `{"thinking": {"type": "disabled"}}`.
+    effort_none: dict[str, Any] = {}
     # The field of an assistant message in which the server takes its reasoning back; None: nowhere.
     reasoning_back: Literal["reasoning_content", "reasoning"] | None = None
+    # Whether an answer that begins with `<think>` begins with reasoning, up to `</think>`.
+    think_tags: bool = False
     # Whether a refusal goes back as a part of its own (OpenAI) or as text.
     refusal_parts: bool = False
     # Whether `stream_options: {"include_usage": true}` may be sent. Without it a stream may not tell its usage.
@@ -68,10 +89,19 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
+    # Whether the ids of tool calls must be nine letters and digits (Mistral). Others are replaced in the request.
+    short_call_ids: bool = False
+    # Whether, after the system messages, user and assistant must take turns. Messages of one role that follow each
+    # other are sent as one.
+    taking_turns: bool = False
+    seed_field: Literal["seed", "random_seed"] = "seed"
+    dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
     # How many stop sequences are taken; None: no limit known.
     stop_limit: int | None = None
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
     lacks: tuple[Lack, ...] = ("top_k", "min_p")
     model_rules: tuple[ModelRule, ...] = ()
+    # The vendor's own codes or types of errors, in lower case, and what each means, where nothing else tells it.
+    error_codes: dict[str, Meaning] = {}
     # Fields that go into every chat body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -36,12 +36,28 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
+    # Z.ai: docs.z.ai/api-reference/llm, "Chat Completion" (2026-11)
+    "sensitive": "content_filter",
+    "model_context_window_exceeded": "length",
 }
+
+# Reasons that say that the answer is none: OpenRouter's, beside an error that it may have left out; SGLang's and vLLM's
+# for a request that they gave up; Z.ai's.
+BROKEN_OFF = frozenset({"error", "abort", "network_error"})
 
 
 class FunctionPiece(Struct, gc=False):
     name: str | None = None
     arguments: str | JsonObject | None = None
+
+
+class ContentPiece(Struct, gc=False):
+    """A part of an answer that comes as a list: Mistral's, of which only models that reason have `thinking`
+    (docs.mistral.ai/capabilities/reasoning; mistralai 3.7.0, thinkchunk.py)."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: str | list[ContentPiece] | None = None
 
 
 class CallPiece(Struct, gc=False):
@@ -55,7 +71,7 @@ class CallPiece(Struct, gc=False):
 class Delta(Struct, gc=False):
     """What one choice says: a whole message, or a piece of it."""
 
-    content: str | None = None
+    content: str | list[ContentPiece] | None = None
     tool_calls: list[CallPiece] | None = None
     # llama.cpp's server (tools/server/README.md, "Reasoning support"), DeepSeek, vLLM
     reasoning_content: str | None = None
@@ -126,6 +142,8 @@ class Chunk(Struct, gc=False):
     choices: list[ChunkChoice] | None = None
     usage: TokenCounts | None = None
     error: Any = None
+    # Perplexity: docs.perplexity.ai/docs/sonar/features; in a stream more than once, each time all of them.
+    search_results: list[JsonObject] | None = None
     x_groq: GroqExtra | None = None
 
 
@@ -140,6 +158,7 @@ class Completion(Struct):
     choices: list[WholeChoice] | None = None
     usage: TokenCounts | None = None
     error: Any = None
+    search_results: list[JsonObject] | None = None
 
 
 class Vector(Struct):
@@ -155,6 +174,67 @@ class Embeddings(Struct):
     usage: TokenCounts | None = None
     error: Any = None
 
+
+def split_content(pieces: list[ContentPiece]) -> tuple[str, str]:
+    """The thoughts and the text of a content that comes as a list."""
+    thoughts: list[str] = []
+    texts: list[str] = []
+    for piece in pieces:
+        if isinstance(piece.thinking, list):
+            thoughts += (inner.text or "" for inner in piece.thinking)
+        elif piece.thinking:
+            thoughts.append(piece.thinking)
+        elif piece.text:
+            texts.append(piece.text)
+    return "".join(thoughts), "".join(texts)
+
+
+class ThinkTags:
+    """Tells the reasoning of an answer from its text, where the answer begins with `<think>` and has `</think>`
+    between them. A tag may come in pieces, so what may be the beginning of one is held back until it is known."""
+
+    def __init__(self) -> None:
+        self._state: Literal["begin", "thinking", "closed", "text"] = "begin"
+        self._held = ""
+
+    def split(self, piece: str) -> tuple[str, str]:
+        """The thoughts and the text that are certain with this piece."""
+        if self._state == "text":
+            return "", piece
+        if self._state == "closed":
+            return "", self._first_text(piece)
+        held = self._held + piece
+        if self._state == "begin":
+            start = held.lstrip()
+            if _OPEN.startswith(start[: len(_OPEN)]) and len(start) < len(_OPEN):
+                self._held = held
+                return "", ""
+            if not start.startswith(_OPEN):
+                self._state, self._held = "text", ""
+                return "", held
+            self._state, held = "thinking", start[len(_OPEN) :]
+        thought, closed, text = held.partition(_CLOSE)
+        if closed:
+            self._state, self._held = "closed", ""
+            return thought, self._first_text(text)
+        keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if held.endswith(_CLOSE[:n])), 0)
+        self._held = held[len(held) - keep :]
+        return held[: len(held) - keep], ""
+
+    def _first_text(self, piece: str) -> str:
+        """Without the empty lines after the closing tag."""
+        text = piece.lstrip("\n")
+        if text:
+            self._state = "text"
+        return text
+
+    def rest(self) -> tuple[str, str]:
+        """What is held back when the answer ends."""
+        held, self._held = self._held, ""
+        return (held, "") if self._state == "thinking" else ("", held)
+
+
+_OPEN, _CLOSE = "<think>", "</think>"
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_completion = msgspec.json.Decoder(Completion).decode

@@ -26,7 +26,7 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
 from pluggably.wire.codecs.openai_options import Lack, ModelRule, OpenAIOptions
@@ -61,8 +61,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     if stream:
         value["stream"] = True
     _put_text_parameters(value, request.text, options, lacks, omissions, backend)
+    _put_effort(value, request.text, model, options, lacks, omissions, backend)
     _put_tools(value, request, lacks, omissions, backend)
-    _put_response_format(value, request)
+    _put_response_format(value, request, lacks, backend)
     _merge_own(value, request.provider_options.get(backend), backend)
     if stream and options.stream_options:
         given = value.get("stream_options")
@@ -71,7 +72,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
 
 
 def embeddings_body(request: GenerationRequest, model: str, backend: str, options: OpenAIOptions) -> Body:
-    """Raises: UnsupportedParameter, InvalidRequest."""
+    """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
+    if "embeddings" in options.lacks:
+        raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
     value: JsonObject = {"model": model, "input": request.texts, "encoding_format": options.embedding_encoding}
     parameters = request.parameters
     if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
@@ -80,7 +83,7 @@ def embeddings_body(request: GenerationRequest, model: str, backend: str, option
                 f"{backend} makes embeddings of one size only; leave `dimensions` out.",
                 pointer="/parameters/dimensions",
             )
-        value["dimensions"] = parameters.dimensions
+        value[options.dimensions_field] = parameters.dimensions
     _merge_own(value, request.provider_options.get(backend), backend)
     return Body(value, Omissions(request, backend))
 
@@ -119,25 +122,49 @@ def _put_text_parameters(
         if name in lacks:
             omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
         else:
-            value[name] = wanted
+            value[options.seed_field if name == "seed" else name] = wanted
     stops = parameters.stops()
     if stops:
         _check_stops(stops, options, lacks, backend)
         value["stop"] = stops
-    if parameters.reasoning is not None:
-        effort = parameters.reasoning.effort
-        if "reasoning" in lacks:
-            omissions.hint("/parameters/reasoning/effort", f"{backend} takes no reasoning effort for this model")
-        elif options.effort_field == "reasoning":
-            value["reasoning"] = {"effort": effort}
-        else:
-            value["reasoning_effort"] = effort
     if parameters.logprobs is not None:
         if "logprobs" in lacks:
             omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
         else:
             value["logprobs"] = True
             value["top_logprobs"] = parameters.logprobs
+
+
+def _put_effort(
+    value: JsonObject,
+    parameters: TextParameters,
+    model: str,
+    options: OpenAIOptions,
+    lacks: frozenset[Lack],
+    omissions: Omissions,
+    backend: str,
+) -> None:
+    if parameters.reasoning is None:
+        return
+    effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
+    field, known = options.effort_field, options.efforts
+    for rule in _rules_for(options.model_rules, model):
+        field, known = rule.effort_field or field, rule.efforts or known
+    if "reasoning" in lacks:
+        omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
+    elif effort == "none" and options.effort_none:
+        value.update(options.effort_none)
+    elif known and effort not in known:
+        omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
+    elif field == "reasoning_effort":
+        value["reasoning_effort"] = effort
+    elif field == "reasoning":
+        value["reasoning"] = {"effort": effort}
+    else:
+        on = effort != "none"
+        if on:
+            omissions.hint(pointer, f"{backend} only turns reasoning on or off for this model, and it is on")
+        value[field] = on if field == "enable_thinking" else {"type": "enabled" if on else "disabled"}
 
 
 def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[Lack], backend: str) -> None:
@@ -166,7 +193,17 @@ def _put_tools(
                 f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
             )
     elif isinstance(choice, NamedTool):
+        if "named_tool" in lacks:
+            raise UnsupportedParameter(
+                f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone.",
+                pointer="/tool_choice",
+            )
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice == "required" and "required_tool" in lacks:
+        raise UnsupportedParameter(
+            f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`.",
+            pointer="/tool_choice",
+        )
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
     if request.parallel_tool_calls is not None:
@@ -186,11 +223,17 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
     return merged({"type": "function", "function": function}, own)
 
 
-def _put_response_format(value: JsonObject, request: GenerationRequest) -> None:
+def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter."""
     wanted = request.response_format
     if isinstance(wanted, JsonFormat):
         value["response_format"] = {"type": "json_object"}
     elif isinstance(wanted, JsonSchemaFormat):
+        if "json_schema" in lacks:
+            raise UnsupportedParameter(
+                f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt.",
+                pointer="/response_format",
+            )
         schema = {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict}
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
 

@@ -1,0 +1,100 @@
+"""Makes a provider of its preset and of what the operator says beside it.
+
+What the operator says stands over the preset. What surprises: codecs are found by name in a mapping that is handed in,
+so a preset may name a codec of another package, and one that is not there is an error at the start, not at a request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pluggably.domain.generation import Location
+from pluggably.errors import StartupError
+from pluggably.providers.presets import Preset
+from pluggably.providers.provider import MODEL_GAP, Provider, Wire
+from pluggably.wire.codec import Codec
+
+# What may stand in a gap of an address: nothing that would end the part of the address in which it stands.
+_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_GAP = re.compile(r"\{(\w+)\}")
+
+
+def build_provider(
+    name: str,
+    preset: Preset | None,
+    codecs: Mapping[str, type[Codec]],
+    *,
+    codec: str | None = None,
+    base_url: str | None = None,
+    api_keys: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    location: Location | None = None,
+    always_streams: bool | None = None,
+) -> Provider:
+    """A provider that starts from its preset, or without one from `codec` and `base_url`.
+
+    Raises: StartupError."""
+    spoken = codecs.get(codec or (preset.codec if preset else ""))
+    address = base_url or (preset.base_url if preset else None)
+    if spoken is None or address is None:
+        raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
+    if preset is not None and preset.needs_key and not api_keys:
+        raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
+    row = preset or Preset(base_url=address, docs="", checked="", title=name)
+    try:
+        return Provider(
+            name=name,
+            base_url=filled(address, row, variables or {}, name),
+            codec=spoken,
+            options={**row.options, **(options or {})},
+            rules=[_wire(rule.models, rule.codec, rule.options, codecs, name) for rule in row.codec_rules],
+            api_keys=api_keys,
+            key_header=row.key_header,
+            location=location or "remote",
+            always_streams=row.always_streams if always_streams is None else always_streams,
+            headers={**row.headers, **(headers or {})},
+            query={key: filled(value, row, variables or {}, name) for key, value in row.query.items()},
+        )
+    except msgspec.ValidationError as error:
+        raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
+
+
+def missing_variables(preset: Preset, given: Mapping[str, str]) -> list[str]:
+    """The gaps of a preset that nothing fills."""
+    return [gap for gap, variable in preset.variables.items() if variable.default is None and not given.get(gap)]
+
+
+def filled(template: str, preset: Preset, given: Mapping[str, str], name: str) -> str:
+    """A text of the preset with its gaps filled; the model's stays open. Raises: StartupError."""
+
+    def value(gap: re.Match[str]) -> str:
+        variable = preset.variables.get(gap[1])
+        if gap[0] == MODEL_GAP:
+            return MODEL_GAP
+        if variable is None:
+            raise StartupError(f"Provider {name}: `{gap[0]}` in its address means nothing.")
+        found = given.get(gap[1]) or variable.default
+        if found is None:
+            where = f"Set {variable.env}, or give" if variable.env else "Give"
+            raise StartupError(
+                f"Provider {name}: it needs `{gap[1]}` ({variable.means}). {where} `variables: {{{gap[1]}: …}}` in the "
+                "config."
+            )
+        if not _VALUE.fullmatch(found):
+            raise StartupError(f"Provider {name}: `{gap[1]}` may hold only letters, digits, and . _ -")
+        return found
+
+    return _GAP.sub(value, template)
+
+
+def _wire(models: str, codec: str, options: Mapping[str, Any], codecs: Mapping[str, type[Codec]], name: str) -> Wire:
+    spoken = codecs.get(codec)
+    if spoken is None:
+        raise StartupError(f"Provider {name}: there is no codec `{codec}`, which some of its models need.")
+    return Wire(spoken, options, models)

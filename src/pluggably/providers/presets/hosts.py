@@ -1,0 +1,126 @@
+"""Companies that serve the open models of many makers."""
+
+from __future__ import annotations
+
+from pluggably.providers.presets.preset import ModelList, Preset, Variable
+
+HOSTS: dict[str, Preset] = {
+    # developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility and …/platform/errors (2026-11)
+    "cloudflare": Preset(
+        title="Cloudflare Workers AI",
+        checked="2026-11-22",
+        base_url="https://api.cloudflare.com/client/v4/accounts/{account}/ai/v1",
+        variables={"account": Variable(means="the id of the account", env="CLOUDFLARE_ACCOUNT_ID")},
+        docs="https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility",
+        price_list="cloudflare",
+        key_env="CLOUDFLARE_API_TOKEN",
+        # "GET not supported for requested URI": …/ai/v1/models.
+        models=ModelList(
+            path="https://api.cloudflare.com/client/v4/accounts/{account}/ai/models/search", form="cloudflare"
+        ),
+        # "Daily free allocation of 10,000 neurons".
+        free_tier=True,
+        options={
+            # The schemas of the models (…/workers-ai/models): "image uri with data … HTTP URL will not be accepted".
+            "inputs": ("image",),
+            # …/models/glm-4.7-flash: `reasoning_effort` is one of these.
+            "efforts": ("low", "medium", "high"),
+            "lacks": ("min_p",),
+            "error_codes": {
+                # "You have used up your daily free allocation".
+                "3036": "quota",
+                # "No such model … or task", "The model name is invalid".
+                "5007": "model",
+                "3042": "model",
+                # "Could not route to …", with the account's id, which is wrong.
+                "7003": "credential",
+            },
+        },
+    ),
+    # console.groq.com/docs/openai, "Currently Unsupported OpenAI Features", and …/docs/api-reference (2026-11)
+    "groq": Preset(
+        title="Groq",
+        checked="2026-11-22",
+        base_url="https://api.groq.com/openai/v1",
+        docs="https://console.groq.com/docs/openai",
+        price_list="groq",
+        key_env="GROQ_API_KEY",
+        options={
+            # "Deprecated in favor of max_completion_tokens": `max_tokens`.
+            "max_tokens_field": "max_completion_tokens",
+            # "Up to 4 sequences": `stop`.
+            "stop_limit": 4,
+            # …/docs/vision: images by URL or as base64. Text and images only.
+            "inputs": ("image", "image_url"),
+            # logprobs and top_logprobs "will result in a 400 error (yikes) if they are supplied".
+            "lacks": ("top_k", "min_p", "logprobs"),
+        },
+    ),
+    # As of 2026-11, read at docs.hyperbolic.ai/inference/text-apis.
+    "hyperbolic": Preset(
+        title="Hyperbolic",
+        checked="2026-11-22",
+        base_url="https://api.hyperbolic.xyz/v1",
+        docs="https://docs.hyperbolic.ai/inference/text-apis",
+        key_env="HYPERBOLIC_API_KEY",
+        options={
+            # Text models, and models that look at images: by URL or as a `data:` URL.
+            "inputs": ("image", "image_url"),
+        },
+    ),
+    # docs.tokenfactory.nebius.com/api-reference/examples/text-generation, "all supported fields", and
+    # …/api-reference/inference/create-chat-completion (2026-11); once Nebius AI Studio
+    "nebius": Preset(
+        title="Nebius Token Factory",
+        checked="2026-11-22",
+        base_url="https://api.tokenfactory.nebius.com/v1",
+        docs="https://docs.tokenfactory.nebius.com/api-reference/introduction",
+        key_env="NEBIUS_API_KEY",
+        models=ModelList(path="/models?verbose=true", form="openrouter"),
+        options={
+            "inputs": ("image", "image_url"),
+            # Not among the fields; top_k is.
+            "lacks": ("min_p", "seed", "parallel_tool_calls"),
+        },
+    ),
+    # As of 2026-11, read at novita.ai/docs/api-reference/model-apis-llm-create-chat-completion.
+    "novita": Preset(
+        title="Novita AI",
+        checked="2026-11-22",
+        base_url="https://api.novita.ai/openai/v1",
+        docs="https://novita.ai/docs/api-reference/model-apis-llm-create-chat-completion",
+        price_list="novita",
+        key_env="NOVITA_API_KEY",
+        models=ModelList(form="novita"),
+        options={
+            # `enable_thinking`, and no levels.
+            "effort_field": "enable_thinking",
+            # Parts `image_url` and `input_audio`.
+            "inputs": ("image", "image_url", "audio"),
+            # top_k and min_p are among the parameters.
+            "lacks": (),
+            # …/docs/guides/error tells of a 403 without permission; this one is about credit, and names itself.
+            "error_codes": {"not_enough_balance": "quota", "failed_to_auth": "credential"},
+        },
+    ),
+    # docs.sambanova.ai/docs/api-reference/chat-completions/create-chat-based-completion (2026-11), with more words in
+    # the types of its own package (github.com/sambanova/sambanova-python)
+    "sambanova": Preset(
+        title="SambaNova Cloud",
+        checked="2026-11-22",
+        base_url="https://api.sambanova.ai/v1",
+        docs="https://docs.sambanova.ai/docs/en/features/openai-compatibility",
+        key_env="SAMBANOVA_API_KEY",
+        models=ModelList(form="openrouter"),
+        # docs.sambanova.ai/docs/en/models/rate-limits: "Applied when there is no payment method linked".
+        free_tier=True,
+        options={
+            # "Specifies up to four sequences".
+            "stop_limit": 4,
+            # "base64 encoded string of image".
+            "inputs": ("image",),
+            # top_k is taken; the penalties are "not currently implemented; accepted for API compatibility".
+            "lacks": ("min_p", "presence_penalty", "frequency_penalty"),
+        },
+    ),
+}

@@ -1,0 +1,149 @@
+"""Companies that serve the models they make themselves (OpenAI has a file of its own)."""
+
+from __future__ import annotations
+
+from pluggably.providers.presets.preset import Preset, Variable
+
+MAKERS: dict[str, Preset] = {
+    # platform.kimi.ai/docs/api/chat (2026-11), with its OpenAPI document, and …/docs/api/models-overview
+    "moonshot": Preset(
+        title="Moonshot AI (Kimi)",
+        checked="2026-11-22",
+        # …/docs/api/errors: "Keys from the two platforms are completely independent and cannot be mixed."
+        base_url="https://api.moonshot.{platform}/v1",
+        variables={
+            "platform": Variable(
+                means="`ai` for a key of platform.kimi.ai, `cn` for one of platform.kimi.com", default="ai"
+            )
+        },
+        docs="https://platform.kimi.ai/docs/api/chat",
+        price_list="moonshotai",
+        key_env="MOONSHOT_API_KEY",
+        options={
+            # "Deprecated, please refer to max_completion_tokens": `max_tokens`.
+            "max_tokens_field": "max_completion_tokens",
+            # "A maximum of 5 strings is allowed".
+            "stop_limit": 5,
+            # …/docs/guide/kimi-k2-6-quickstart: in a loop of tool calls it must be kept in the context.
+            "reasoning_back": "reasoning_content",
+            # "Image content specified via base64 encoding or file id".
+            "inputs": ("image",),
+            # None of them is in the OpenAPI document. …/docs/guide/migrating-from-openai-to-kimi lists what there is
+            # beside chats: files.
+            "lacks": ("top_k", "min_p", "seed", "parallel_tool_calls", "embeddings"),
+            "model_rules": (
+                # "Cannot be modified".
+                {"models": r"kimi-", "lacks": ("temperature", "top_p", "presence_penalty", "frequency_penalty")},
+                # `thinking`: {"type": "enabled"} or {"type": "disabled"}; enabled, "`tool_choice` can only be set to
+                # "auto" or "none"" (quickstart).
+                {"models": r"kimi-k2\.[56]", "effort_field": "thinking"},
+                {"models": r"kimi-k2\.[56]", "lacks": ("tool_choice",), "unless_effort": ("none",)},
+                # "`thinking` is always `enabled`".
+                {"models": r"kimi-k2\.7", "lacks": ("reasoning",)},
+                # It always thinks, with the efforts low, high and max.
+                {"models": r"kimi-k3", "efforts": ("low", "high")},
+                {"models": r"moonshot-v1", "lacks": ("reasoning",)},
+            ),
+            # …/docs/api/errors
+            "error_codes": {
+                "exceeded_current_quota_error": "quota",
+                "invalid_authentication_error": "credential",
+                "incorrect_api_key_error": "credential",
+                "permission_denied_error": "credential",
+                # "Not found the model … or Permission denied".
+                "resource_not_found_error": "model",
+            },
+        },
+    ),
+    # As of 2026-11, read at alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions,
+    # help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope and …/qwen-function-calling
+    "qwen": Preset(
+        title="Alibaba Model Studio (Qwen)",
+        checked="2026-11-22",
+        # "API keys differ by region".
+        base_url="https://{host}/compatible-mode/v1",
+        variables={
+            "host": Variable(
+                means="the key's region: `dashscope-intl.aliyuncs.com` for Singapore, `dashscope-us.aliyuncs.com` for "
+                "Virginia, `dashscope.aliyuncs.com` for Beijing, `cn-hongkong.dashscope.aliyuncs.com` for Hong Kong",
+                default="dashscope-intl.aliyuncs.com",
+            )
+        },
+        docs="https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions",
+        key_env="DASHSCOPE_API_KEY",
+        options={
+            # …/deep-thinking: on and off. From Qwen3.8 on there are levels.
+            "effort_field": "enable_thinking",
+            # "The thinking content, reply and tool calls of the previous assistant message" belong in the history.
+            "reasoning_back": "reasoning_content",
+            "inputs": ("image", "image_url"),
+            # Not among the parameters; `required` "is not supported by the Qwen series".
+            "lacks": ("min_p", "frequency_penalty", "required_tool"),
+            "model_rules": ({"models": r"qwen3\.[89]", "effort_field": "reasoning_effort"},),
+            # …/model-studio/error-code
+            "error_codes": {
+                "data_inspection_failed": "filtered",
+                "datainspectionfailed": "filtered",
+                "arrearage": "quota",
+                "commoditynotpurchased": "quota",
+                "prepaidbilloverdue": "quota",
+                "postpaidbilloverdue": "quota",
+                "budgetlimitexceeded": "quota",
+                # Its quota is that of tokens a minute, so this is no lack of credit as at OpenAI.
+                "insufficient_quota": "rate",
+                "throttling.allocationquota": "rate",
+            },
+        },
+        # "parameter.enable_thinking must be set to false for non-streaming calls" (…/error-code): open models that
+        # think, and QwQ, answer only in streams.
+        always_streams=True,
+    ),
+    # docs.z.ai/api-reference/llm/chat-completion (2026-11). What it does not name it refuses, with the code 1210.
+    "zai": Preset(
+        title="Z.ai (GLM)",
+        checked="2026-11-22",
+        base_url="https://api.z.ai/api/paas/v4",
+        docs="https://docs.z.ai/api-reference/llm/chat-completion",
+        price_list="zai",
+        key_env="ZAI_API_KEY",
+        options={
+            # …/guides/capabilities/thinking-mode
+            "effort_field": "thinking",
+            "reasoning_back": "reasoning_content",
+            # Not named; the last chunk tells the usage unasked.
+            "stream_options": False,
+            # docs.bigmodel.cn/api-reference, "Chat completion": `maxItems: 4`.
+            "stop_limit": 4,
+            "inputs": ("image", "image_url"),
+            # `tool_choice`: only `auto`. `response_format`: `text` and `json_object`.
+            "lacks": (
+                "top_k",
+                "min_p",
+                "seed",
+                "presence_penalty",
+                "frequency_penalty",
+                "logprobs",
+                "parallel_tool_calls",
+                "tool_choice",
+                "json_schema",
+            ),
+            "model_rules": (
+                # `reasoning_effort`: GLM-5.2 takes all; GLM-5.3 low, high and max, and cannot be turned off.
+                {"models": r"glm-5\.2", "effort_field": "reasoning_effort"},
+                {"models": r"glm-5\.3", "effort_field": "reasoning_effort", "efforts": ("low", "high")},
+                {"models": r"glm-4-", "lacks": ("reasoning",)},
+            ),
+            # …/api-reference/api-code; those about the account come with a status of 429.
+            "error_codes": {
+                "1110": "credential",
+                "1111": "credential",
+                "1112": "credential",
+                "1113": "quota",
+                "1121": "credential",
+                "1211": "model",
+                "1261": "context",
+                "1301": "filtered",
+            },
+        },
+    ),
+}

@@ -1,0 +1,59 @@
+"""OpenAI, and those who serve its models under its own names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pluggably.providers.presets.preset import Preset
+
+# developers.openai.com/api/docs/guides/reasoning and …/guides/latest-model, "Parameter compatibility" (2026-11): the
+# o-series and GPT-5 take none of these; from GPT-5.1 on they take the first three with the effort `none`, which up to
+# GPT-5.4 is the default.
+_SAMPLING = ("temperature", "top_p", "logprobs")
+_PENALTIES = ("presence_penalty", "frequency_penalty")
+
+_OPENAI_MODEL_RULES: tuple[dict[str, Any], ...] = (
+    {"models": r"(ft:)?o\d", "lacks": (*_SAMPLING, *_PENALTIES)},
+    # "Not supported with latest reasoning models o3 and o4-mini": "Create chat completion", `stop` (2026-11).
+    {"models": r"(ft:)?(o3($|-20|-pro)|o4-mini)", "lacks": ("stop",)},
+    {"models": r"(ft:)?gpt-5(?![.\d]|-chat)", "lacks": (*_SAMPLING, *_PENALTIES)},
+    {
+        "models": r"(ft:)?gpt-5\.[1-4](?!\d|-chat)",
+        "lacks": (*_SAMPLING, *_PENALTIES),
+        "unless_effort": ("none",),
+        "default_effort": "none",
+    },
+    {
+        "models": r"(ft:)?gpt-(5\.[5-9]|5\.\d\d|[6-9])(?!-chat)",
+        "lacks": (*_SAMPLING, *_PENALTIES),
+        "unless_effort": ("none",),
+        "default_effort": "medium",
+    },
+    # "Constrains effort on reasoning for reasoning models", which these are not.
+    {"models": r"(ft:)?(gpt-3|gpt-4|chatgpt-4|gpt-5-chat)", "lacks": ("reasoning",)},
+)
+
+OPENAI: dict[str, Preset] = {
+    # developers.openai.com/api/reference/resources/chat and …/resources/embeddings (2026-11)
+    "openai": Preset(
+        title="OpenAI",
+        checked="2026-11-22",
+        base_url="https://api.openai.com/v1",
+        docs="https://developers.openai.com/api/reference/resources/chat",
+        price_list="openai",
+        key_env="OPENAI_API_KEY",
+        options={
+            # "With o1 models and newer, use developer messages for this purpose instead": the system message.
+            "system_role": "developer",
+            # "This value is now deprecated in favor of max_completion_tokens": `max_tokens`.
+            "max_tokens_field": "max_completion_tokens",
+            "refusal_parts": True,
+            "embedding_encoding": "base64",
+            # "Up to 4 sequences": `stop`.
+            "stop_limit": 4,
+            "inputs": ("image", "image_url", "file", "audio"),
+            "lacks": ("top_k", "min_p"),
+            "model_rules": _OPENAI_MODEL_RULES,
+        },
+    ),
+}
