@@ -495,7 +495,7 @@ def _check_names(walk: _Walk, config: Config, vocabulary: Vocabulary | None) -> 
             walk.wrong(walk.nodes[path], path, message)
         if isinstance(entry, str):
             _check_alias(walk, config, path, entry)
-        elif walk.is_good(path) and not (entry.weights or entry.command or entry.options):
+        elif walk.is_good(path) and not (entry.targets or entry.weights or entry.command or entry.options):
             walk.wrong(
                 walk.nodes[path],
                 path,

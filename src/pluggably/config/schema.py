@@ -62,6 +62,15 @@ VariableValue: TypeAlias = Annotated[
         extra={"form": "a part of an address: letters, digits, and . _ -"},
     ),
 ]
+Dollars: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$",
+        # A number without quotes is taken too, and kept as it was written.
+        extra_json_schema={"minimum": 0},
+        extra={"form": "an amount of US dollars, such as 0.15", "noun": "US dollars"},
+    ),
+]
 RemoteModelId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 NonNegativeSeconds: TypeAlias = Annotated[float, Meta(ge=0)]
@@ -141,11 +150,31 @@ class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "auto"
 
 
+class KnownPrice(Price, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model costs, in US dollars a million tokens. A price that is left out is not known; what costs nothing
+    has the price 0."""
+
+    input_per_million: Annotated[Dollars | None, Meta(description="A million input tokens, such as `0.15`.")] = None
+    cached_input_per_million: Annotated[
+        Dollars | None, Meta(description="A million input tokens that the provider still had in its cache.")
+    ] = None
+    output_per_million: Annotated[Dollars | None, Meta(description="A million output tokens.")] = None
+
+
+class KnownCapabilities(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model can do. What is left out is not known: it is tried, not refused."""
+
+    streaming: Annotated[bool | None, Meta(description="Whether it answers as a stream.")] = None
+    tools: Annotated[bool | None, Meta(description="Whether it can call tools.")] = None
+    json_schema: Annotated[bool | None, Meta(description="Whether it can be held to a JSON Schema.")] = None
+    reasoning: Annotated[bool | None, Meta(description="Whether it can reason before it answers.")] = None
+
+
 class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator knows of a model at a provider. A key that is left out says nothing."""
 
     name: Annotated[str | None, Meta(description="The name to show.")] = None
-    price: Annotated[Price | None, Meta(description="What it costs; US dollars a million tokens.")] = None
+    price: Annotated[KnownPrice | None, Meta(description="What it costs; US dollars a million tokens.")] = None
     free: Annotated[bool | None, Meta(description="Whether it costs nothing.")] = None
     context_tokens: Annotated[Positive | None, Meta(description="The context, in tokens.")] = None
     max_output_tokens: Annotated[Positive | None, Meta(description="The longest answer, in tokens.")] = None
@@ -153,7 +182,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[InputModality] | None, Meta(description="What it takes: `text`, `image`, `file`, `audio`.")
     ] = None
     output_modalities: Annotated[list[Modality] | None, Meta(description="What it makes: `text`, `embedding`.")] = None
-    capabilities: Annotated[Capabilities, Meta(description="What it can do.")] = Capabilities()
+    capabilities: Annotated[KnownCapabilities, Meta(description="What it can do.")] = KnownCapabilities()
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -297,7 +326,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "order"
     location: Annotated[
-        Location | None,
+        Literal["local"] | None,
         Meta(
             description="For a route: `local` promises that no request of this model ever leaves for a remote provider."
         ),

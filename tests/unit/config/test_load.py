@@ -231,7 +231,7 @@ oops: 1
         "8:32: models.q.slots: must be at least 1.",
         "9:7: demo: must be true or false.",
         "10:1: unknown key `oops` (known: `demo`, `log`, `model_folders`, `models`, `providers`, `retry`, "
-        "`timeouts`, `version`).",
+        "`server`, `timeouts`, `version`).",
     ]
 
 
