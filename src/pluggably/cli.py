@@ -306,8 +306,7 @@ def _vocabulary() -> Vocabulary:
     from pluggably.plugins import CODECS, RUNNERS, Plugins
     from pluggably.providers.presets import PRESETS
 
-    presets = {name: preset.codec for name, preset in PRESETS.items()}
-    return Vocabulary(presets=presets, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
+    return Vocabulary(presets=PRESETS, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
 
 
 def _gateway(given: argparse.Namespace) -> AbstractContextManager[GatewayClient]:

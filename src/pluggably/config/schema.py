@@ -20,6 +20,10 @@ from pluggably.domain.catalog import Capabilities, InputModality, LocalModel, Pr
 from pluggably.domain.generation import Location, Modality
 
 MIB = 1024 * 1024
+# The id of the model that ships with the package.
+DEMO_MODEL = "demo"
+# The keys of `ModelEntry` that make a route, and mean nothing to a model on this machine.
+ROUTE_KEYS = ("targets", "choose", "location", "on_context_length", "on_content_filter")
 
 # What `reads: bytes` takes as text, for the JSON Schema; `load.parse_size` reads it.
 _SIZE_SCHEMA = {"pattern": "^[0-9]+ ?([KMG]i?B|B)?$"}
@@ -55,10 +59,11 @@ HeaderName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"form": "the name of a header"})
 ]
 UrlPath: TypeAlias = Annotated[str, Meta(pattern=r"^/\S*$", extra={"form": "a path that starts with /"})]
+VARIABLE_VALUE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 VariableValue: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$",
+        pattern=VARIABLE_VALUE,
         extra={"form": "a part of an address: letters, digits, and . _ -"},
     ),
 ]
@@ -344,6 +349,10 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="For a route: the models to try where a target's content filter refuses. Without it: an error."
         ),
     ] = []
+
+    def target_names(self) -> list[str]:
+        """The names of a route's targets, as they stand."""
+        return [target if isinstance(target, str) else target.model for target in self.targets or []]
 
     def runner_options(self) -> dict[str, Any]:
         """All that the runner takes: `options`, and the keys that stand beside it for short."""

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pluggably.config.load import LoadedConfig, Vocabulary, load_config
+from pluggably.config.load import LoadedConfig, load_config
 from pluggably.config.schema import Config
 from pluggably.config.secret import Secret
+from pluggably.config.vocabulary import Vocabulary
 from pluggably.errors import StartupError
 
 FILE_NAME = "pluggably.yaml"

@@ -104,7 +104,8 @@ def test_the_schema_accepts_the_example(text: str) -> None:
         "providers: {openai: }\nserver:\n",
         "providers: {mine: {codec: openai, base_url: '${URL}', location: '${PLACE}'}}",
         "models: {a/b:c: openai/x, m: {weights: 'file:x'}}",
-        "models: {r: {targets: [openai/x, {model: openai/y, weight: 2}], choose: weight, location: local}}",
+        "models: {r: {targets: [openai/x, {model: openai/y, weight: 2}], choose: weight}}",
+        "models: {r: {targets: [demo], location: local, choose: '${CHOICE}', on_context_length: [demo]}}",
         "providers: {x: {models: {m: {price: {input_per_million: 0.1, output_per_million: '0.2'}, free: }}}}",
         "providers: {x: {models: {m: {price: {input_per_million: '${PORT}'}}}}}",
         "providers: {x: {api_keys: ['${PORT}', b], variables: {resource: '${PLACE}'}}}",
@@ -112,7 +113,7 @@ def test_the_schema_accepts_the_example(text: str) -> None:
 )
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
     """References, sizes with a unit and empty sections are no errors for an editor either."""
-    environment = {"PORT": "1", "OPEN": "no", "URL": "http://x", "PLACE": "local"}
+    environment = {"PORT": "1", "OPEN": "no", "URL": "http://x", "PLACE": "local", "CHOICE": "price"}
     parse_config(text.encode(), "p.yaml", References(environment, Path("/")))
     assert [error.message for error in validator().iter_errors(yaml.safe_load(text))] == []
 
