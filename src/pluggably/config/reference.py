@@ -34,7 +34,8 @@ its first line:
 
 The file is looked for in this order: `--config`, `PLUGGABLY_CONFIG`, `pluggably.yaml` in the working directory,
 `$XDG_CONFIG_HOME/pluggably/pluggably.yaml` (`~/.config/pluggably/pluggably.yaml`). A wrong file stops the start, and
-every error in it is told at once, each with its line and column.
+every error in it is told at once, each with its line and column. `pluggably config check` tells them without starting
+anything, and `pluggably config show` prints what counts once file and environment are put together.
 
 A value may refer to something else:
 
@@ -44,6 +45,12 @@ A value may refer to something else:
 
 A relative path starts at the config file's folder, `~` is the home folder. Sizes are bytes, or text such as `20MiB`;
 durations are seconds. Anchors, aliases and merge keys (`<<`) of YAML work.
+
+The names under `targets`, `on_context_length` and `on_content_filter`, and what an alias means, must be there: a model
+or a route of this file, `demo`, or `provider/model` of a provider that is switched on and has its key. Whether the
+provider has such a model is not checked. Models that are registered through the API cannot be named: they may go while
+the gateway runs. A route that leads back to itself is refused, and so is a target that breaks the promise
+`location: local`.
 """
 
 _ENVIRONMENT = """\
