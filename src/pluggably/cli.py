@@ -1,4 +1,4 @@
-"""The `pluggably` command: serve, ask, list models, and manage keys.
+"""The `pluggably` command: serve, ask, list models, manage keys, check and show the config.
 
 What surprises: the rooms of the house are imported inside the commands. `version`, `--help` and a mistyped option must
 answer at once, and must not pay for a database and a server. For the same reason this is argparse: typer brings
@@ -81,6 +81,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_models(commands)
     _add_keys(commands)
+    _add_config_commands(commands)
     _add_command(commands, "version", print_version, "Print the version.")
     return parser
 
@@ -173,6 +174,30 @@ def _add_keys(commands: Any) -> None:
     )
     revoking.add_argument("id", metavar="ID", help="The key's id, as `pluggably keys list` shows it.")
     _add_data_dir(revoking)
+
+
+def _add_config_commands(commands: Any) -> None:
+    configuring = commands.add_parser(
+        "config",
+        help="Check and show the config.",
+        description="Check and show the config. Starts nothing, and asks no gateway.",
+        allow_abbrev=False,
+    )
+    subcommands = configuring.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    checking = _add_command(
+        subcommands, "check", check_config, "Check the config file.", "Every error is told at once, as at a start."
+    )
+    _add_config(checking)
+    _add_command(subcommands, "schema", print_config_schema, "Print the JSON Schema of the config file, for editors.")
+    showing = _add_command(
+        subcommands,
+        "show",
+        show_config,
+        "Print the config that counts, as YAML.",
+        "File and environment are settled, secrets are masked.",
+    )
+    showing.add_argument("--all", action="store_true", help="Print the defaults as well.")
+    _add_config(showing)
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -290,6 +315,42 @@ def revoke_key(given: argparse.Namespace) -> int:
     return 0
 
 
+def check_config(given: argparse.Namespace) -> int:
+    from pluggably.config import Flags, load_settings
+
+    settings = load_settings(Flags(config=given.config), vocabulary=_vocabulary())
+    for warning in settings.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    config = settings.config
+    counts = [
+        _count(len(settings.providers), "provider"),
+        _count(len(config.local_models()), "model"),
+        _count(len(config.routes()), "route"),
+        *([_count(len(config.aliases()), "alias", "aliases")] if config.aliases() else []),
+    ]
+    subject = f"{settings.config_path} is right" if settings.config_path else "There is no config file, which is right"
+    _say(f"{subject}: {', '.join(counts)}.")
+    return 0
+
+
+def print_config_schema(_: argparse.Namespace) -> int:
+    import json
+
+    from pluggably.config.reference import config_schema
+
+    _say(json.dumps(config_schema(), indent=2))
+    return 0
+
+
+def show_config(given: argparse.Namespace) -> int:
+    from pluggably.config import Flags, load_settings
+    from pluggably.config.shown import shown
+
+    settings = load_settings(Flags(config=given.config), vocabulary=_vocabulary())
+    _say(shown(settings, everything=given.all).rstrip("\n"))
+    return 0
+
+
 # ── pieces of the commands ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -306,8 +367,7 @@ def _vocabulary() -> Vocabulary:
     from pluggably.plugins import CODECS, RUNNERS, Plugins
     from pluggably.providers.presets import PRESETS
 
-    presets = {name: preset.codec for name, preset in PRESETS.items()}
-    return Vocabulary(presets=presets, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
+    return Vocabulary(presets=PRESETS, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
 
 
 def _gateway(given: argparse.Namespace) -> AbstractContextManager[GatewayClient]:
@@ -446,6 +506,10 @@ def _day(moment: datetime) -> str:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _or_dash(value: object) -> str:

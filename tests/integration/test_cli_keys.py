@@ -54,7 +54,19 @@ def test_the_version_comes_without_the_rest_of_the_house(pluggably: CommandLine)
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("serve",), ("run",), ("models",), ("keys",), ("keys", "create"), ("keys", "revoke"), ("version",)]
+    "command",
+    [
+        (),
+        ("serve",),
+        ("run",),
+        ("models",),
+        ("keys",),
+        ("keys", "create"),
+        ("keys", "revoke"),
+        ("config",),
+        ("config", "show"),
+        ("version",),
+    ],
 )
 def test_every_command_has_help(pluggably: CommandLine, command: tuple[str, ...]) -> None:
     """`--help` prints a usage line and a sentence."""

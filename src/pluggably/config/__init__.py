@@ -2,7 +2,7 @@
 environment."""
 
 from pluggably.config.document import ConfigError, Issue
-from pluggably.config.load import LoadedConfig, Vocabulary, load_config, parse_config
+from pluggably.config.load import LoadedConfig, load_config, parse_config
 from pluggably.config.references import References
 from pluggably.config.schema import Config, Log, ModelEntry, Provider, Server, TimeoutLimits
 from pluggably.config.secret import Secret
@@ -15,6 +15,7 @@ from pluggably.config.settings import (
     load_settings,
     process_environment,
 )
+from pluggably.config.vocabulary import Vocabulary
 
 __all__ = [
     "Config",

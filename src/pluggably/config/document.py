@@ -6,11 +6,14 @@ Nothing here knows what a config means. What surprises: an alias (`*name`) is th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 import yaml
 from msgspec import Struct
 
+from pluggably.config.files import Fingerprint
 from pluggably.errors import StartupError
 
 MAX_FILE_BYTES = 256 * 1024
@@ -30,12 +33,15 @@ class Issue(Struct, frozen=True, order=True):
 
 
 class ConfigError(StartupError):
-    """The config file is wrong: every issue in it at once, each as `file:line:column: message`."""
+    """The config file is wrong: every issue in it at once, each as `file:line:column: message`.
+
+    `files` are those that were read, and those that are missing: a change in one of them may put it right."""
 
     title = "The config file is not valid"
 
-    def __init__(self, file: str, issues: list[Issue]) -> None:
+    def __init__(self, file: str, issues: list[Issue], files: Mapping[Path, Fingerprint] | None = None) -> None:
         self.file = file
+        self.files = dict(files or {})
         self.issues = sorted(set(issues))
         lines = [f"{file}:{issue.line}:{issue.column}: {issue.message}" for issue in self.issues]
         super().__init__("\n".join(lines))

@@ -34,7 +34,8 @@ its first line:
 
 The file is looked for in this order: `--config`, `PLUGGABLY_CONFIG`, `pluggably.yaml` in the working directory,
 `$XDG_CONFIG_HOME/pluggably/pluggably.yaml` (`~/.config/pluggably/pluggably.yaml`). A wrong file stops the start, and
-every error in it is told at once, each with its line and column.
+every error in it is told at once, each with its line and column. `pluggably config check` tells them without starting
+anything, and `pluggably config show` prints what counts once file and environment are put together.
 
 A value may refer to something else:
 
@@ -44,6 +45,12 @@ A value may refer to something else:
 
 A relative path starts at the config file's folder, `~` is the home folder. Sizes are bytes, or text such as `20MiB`;
 durations are seconds. Anchors, aliases and merge keys (`<<`) of YAML work.
+
+The names under `targets`, `on_context_length` and `on_content_filter`, and what an alias means, must be there: a model
+or a route of this file, `demo`, or `provider/model` of a provider that is switched on and has its key. Whether the
+provider has such a model is not checked. Models that are registered through the API cannot be named: they may go while
+the gateway runs. A route that leads back to itself is refused, and so is a target that breaks the promise
+`location: local`.
 """
 
 _ENVIRONMENT = """\
@@ -71,12 +78,7 @@ def config_reference() -> str:
     root = inspect.type_info(Config)
     if not isinstance(root, inspect.StructType):
         raise TypeError("The config must be a struct.")
-    parts = [_INTRODUCTION, "## Top level\n", _table(root)]
-    for field in root.fields:
-        struct = _struct_in(field.type)
-        if struct is not None:
-            place = f"{field.encode_name}.<name>" if _is_mapping(field.type) else field.encode_name
-            parts += [f"## `{place}`\n", _prose(struct.cls.__doc__ or "") + "\n", _table(struct)]
+    parts = [_INTRODUCTION, "## Top level\n", _table(root), *_sections(root)]
     rows = [f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()]
     parts += [_ENVIRONMENT, "\n".join(["| variable | meaning |", "|---|---|", *rows]) + "\n"]
     return "\n".join(parts)
@@ -107,7 +109,9 @@ def _relaxed(schema: Any) -> Any:
         return _either(result, _constraints(result), {"type": "string", "pattern": pattern})
     if "enum" in result and all(isinstance(value, str) for value in result["enum"]):
         return _either(result, {"enum": result.pop("enum")}, {"type": "string", "pattern": _REFERENCE})
-    if result.get("type") == "string" and "pattern" in result and _REFERENCE not in result["pattern"]:
+    if result.get("type") == "string" and "minimum" in result:
+        result["type"] = ["string", "number"]  # a number that is kept as it was written
+    if "pattern" in result and _REFERENCE not in result["pattern"]:
         result["pattern"] += "|" + _REFERENCE
     return result
 
@@ -122,6 +126,18 @@ def _either(described: dict[str, Any], *choices: dict[str, Any]) -> dict[str, An
 
 
 # ── the page ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sections(struct: inspect.StructType, place: str = "") -> list[str]:
+    """A section for each struct within another, however deep."""
+    parts = []
+    for field in struct.fields:
+        inner, suffix = _struct_in(field.type)
+        if inner is not None:
+            where = f"{place}{field.encode_name}{suffix}"
+            parts += [f"## `{where}`\n", _prose(inner.cls.__doc__ or "") + "\n", _table(inner)]
+            parts += _sections(inner, f"{where}.")
+    return parts
 
 
 def _table(struct: inspect.StructType) -> str:
@@ -153,7 +169,8 @@ def _words(kind: inspect.Type, hints: dict[str, Any] | None = None) -> str:
     """A type in words."""
     hints = hints or {}
     if isinstance(kind, inspect.Metadata):
-        return _words(kind.type, {**hints, **(kind.extra or {})})
+        hints = {**hints, **(kind.extra or {})}
+        return str(hints.get("noun") or _words(kind.type, hints))
     if isinstance(kind, inspect.UnionType):
         members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
         return " or ".join(_words(member, hints) for member in members)
@@ -186,21 +203,19 @@ def _number_words(kind: inspect.IntType | inspect.FloatType, hints: dict[str, An
     return " ".join([noun, *limits])
 
 
-def _struct_in(kind: inspect.Type) -> inspect.StructType | None:
-    """The struct that a field is, or holds by name."""
+def _struct_in(kind: inspect.Type) -> tuple[inspect.StructType | None, str]:
+    """The struct that a field is or holds, and what stands behind the field's name to reach it."""
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
     if isinstance(kind, inspect.DictType):
-        return _struct_in(kind.value_type)
+        struct, suffix = _struct_in(kind.value_type)
+        return struct, ".<name>" + suffix
+    if isinstance(kind, inspect.ListType):
+        struct, suffix = _struct_in(kind.item_type)
+        return struct, "[]" + suffix
     if isinstance(kind, inspect.UnionType):
-        return next((struct for member in kind.types if (struct := _struct_in(member))), None)
-    return kind if isinstance(kind, inspect.StructType) else None
-
-
-def _is_mapping(kind: inspect.Type) -> bool:
-    while isinstance(kind, inspect.Metadata):
-        kind = kind.type
-    return isinstance(kind, inspect.DictType)
+        return next((found for member in kind.types if (found := _struct_in(member))[0]), (None, ""))
+    return (kind if isinstance(kind, inspect.StructType) else None), ""
 
 
 def _prose(text: str) -> str:

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from pluggably.config.files import Fingerprint, read_file
+
 MAX_SECRET_BYTES = 64 * 1024
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -20,13 +22,15 @@ class BadReferenceError(Exception):
 
 
 class References:
-    """Resolves references against one environment, and relative paths against one folder. Collects
-    warnings."""
+    """Resolves references against one environment, and relative paths against one folder. Collects warnings, and what
+    was referred to: the variables that are set, and the files with what stood in them."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._environment = environment
+        self.environment = environment
         self._folder = folder
         self.warnings: list[str] = []
+        self.variables: set[str] = set()
+        self.files: dict[Path, Fingerprint] = {}
 
     def text(self, raw: str) -> str:
         """`raw` with each `${NAME}` replaced; `$${` stands for a plain `${`.
@@ -39,7 +43,7 @@ class References:
 
         Raises: BadReferenceError."""
         if text == "~" or text.startswith("~/"):
-            home = self._environment.get("HOME")
+            home = self.environment.get("HOME")
             if not home:
                 raise BadReferenceError("`~` means nothing here: the environment has no HOME. Write the whole path.")
             text = home + text[1:]
@@ -52,10 +56,10 @@ class References:
         if not text.startswith("file:"):
             return _not_empty(text, "The secret is empty.")
         path = self.path(text.removeprefix("file:"))
+        self.files[path] = None
         try:
-            with path.open("rb") as file:
-                mode = stat.S_IMODE(path.stat().st_mode)
-                content = file.read(MAX_SECRET_BYTES + 1)
+            content, self.files[path] = read_file(path)
+            mode = stat.S_IMODE(path.stat().st_mode)
         except OSError as error:
             raise BadReferenceError(f"The secret's file {path} cannot be read: {error.strerror}.") from None
         if len(content) > MAX_SECRET_BYTES:
@@ -77,9 +81,10 @@ class References:
             raise BadReferenceError("`${` is never closed. Write `$${` where you mean the characters themselves.")
         if not _VARIABLE.fullmatch(name):
             raise BadReferenceError("Between `${` and `}` the name of an environment variable is wanted.")
-        value = self._environment.get(name)
+        value = self.environment.get(name)
         if value is None:
             raise BadReferenceError(f"The environment variable {name} is not set.")
+        self.variables.add(name)
         return value
 
 

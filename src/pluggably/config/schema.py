@@ -20,6 +20,10 @@ from pluggably.domain.catalog import Capabilities, InputModality, LocalModel, Pr
 from pluggably.domain.generation import Location, Modality
 
 MIB = 1024 * 1024
+# The id of the model that ships with the package.
+DEMO_MODEL = "demo"
+# The keys of `ModelEntry` that make a route, and mean nothing to a model on this machine.
+ROUTE_KEYS = ("targets", "choose", "location", "on_context_length", "on_content_filter")
 
 # What `reads: bytes` takes as text, for the JSON Schema; `load.parse_size` reads it.
 _SIZE_SCHEMA = {"pattern": "^[0-9]+ ?([KMG]i?B|B)?$"}
@@ -55,11 +59,21 @@ HeaderName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"form": "the name of a header"})
 ]
 UrlPath: TypeAlias = Annotated[str, Meta(pattern=r"^/\S*$", extra={"form": "a path that starts with /"})]
+VARIABLE_VALUE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 VariableValue: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$",
+        pattern=VARIABLE_VALUE,
         extra={"form": "a part of an address: letters, digits, and . _ -"},
+    ),
+]
+Dollars: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$",
+        # A number without quotes is taken too, and kept as it was written.
+        extra_json_schema={"minimum": 0},
+        extra={"form": "an amount of US dollars, such as 0.15", "noun": "US dollars"},
     ),
 ]
 RemoteModelId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -141,11 +155,31 @@ class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "auto"
 
 
+class KnownPrice(Price, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model costs, in US dollars a million tokens. A price that is left out is not known; what costs nothing
+    has the price 0."""
+
+    input_per_million: Annotated[Dollars | None, Meta(description="A million input tokens, such as `0.15`.")] = None
+    cached_input_per_million: Annotated[
+        Dollars | None, Meta(description="A million input tokens that the provider still had in its cache.")
+    ] = None
+    output_per_million: Annotated[Dollars | None, Meta(description="A million output tokens.")] = None
+
+
+class KnownCapabilities(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model can do. What is left out is not known: it is tried, not refused."""
+
+    streaming: Annotated[bool | None, Meta(description="Whether it answers as a stream.")] = None
+    tools: Annotated[bool | None, Meta(description="Whether it can call tools.")] = None
+    json_schema: Annotated[bool | None, Meta(description="Whether it can be held to a JSON Schema.")] = None
+    reasoning: Annotated[bool | None, Meta(description="Whether it can reason before it answers.")] = None
+
+
 class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator knows of a model at a provider. A key that is left out says nothing."""
 
     name: Annotated[str | None, Meta(description="The name to show.")] = None
-    price: Annotated[Price | None, Meta(description="What it costs; US dollars a million tokens.")] = None
+    price: Annotated[KnownPrice | None, Meta(description="What it costs; US dollars a million tokens.")] = None
     free: Annotated[bool | None, Meta(description="Whether it costs nothing.")] = None
     context_tokens: Annotated[Positive | None, Meta(description="The context, in tokens.")] = None
     max_output_tokens: Annotated[Positive | None, Meta(description="The longest answer, in tokens.")] = None
@@ -153,7 +187,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[InputModality] | None, Meta(description="What it takes: `text`, `image`, `file`, `audio`.")
     ] = None
     output_modalities: Annotated[list[Modality] | None, Meta(description="What it makes: `text`, `embedding`.")] = None
-    capabilities: Annotated[Capabilities, Meta(description="What it can do.")] = Capabilities()
+    capabilities: Annotated[KnownCapabilities, Meta(description="What it can do.")] = KnownCapabilities()
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -297,7 +331,7 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "order"
     location: Annotated[
-        Location | None,
+        Literal["local"] | None,
         Meta(
             description="For a route: `local` promises that no request of this model ever leaves for a remote provider."
         ),
@@ -315,6 +349,10 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="For a route: the models to try where a target's content filter refuses. Without it: an error."
         ),
     ] = []
+
+    def target_names(self) -> list[str]:
+        """The names of a route's targets, as they stand."""
+        return [target if isinstance(target, str) else target.model for target in self.targets or []]
 
     def runner_options(self) -> dict[str, Any]:
         """All that the runner takes: `options`, and the keys that stand beside it for short."""

@@ -8,14 +8,18 @@ else."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from pluggably.config.load import LoadedConfig, Vocabulary, load_config
-from pluggably.config.schema import Config
+from pluggably.config.accounts import Accounts, accounts
+from pluggably.config.files import Fingerprint
+from pluggably.config.load import LoadedConfig, load_config
+from pluggably.config.schema import Config, Provider
 from pluggably.config.secret import Secret
+from pluggably.config.vocabulary import Vocabulary
+from pluggably.config.walk import Path_
 from pluggably.errors import StartupError
 
 FILE_NAME = "pluggably.yaml"
@@ -35,18 +39,6 @@ VARIABLES = {
 }
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """All that `app` needs to build the gateway."""
-
-    config: Config
-    config_path: Path | None
-    data_dir: Path
-    host: str
-    port: int
-    admin_key: Secret | None = None
-    warnings: tuple[str, ...] = ()
-
-
 class Flags(Struct, frozen=True, kw_only=True):
     """What stands on the command line; None is "not given"."""
 
@@ -54,6 +46,34 @@ class Flags(Struct, frozen=True, kw_only=True):
     data_dir: Path | None = None
     host: str | None = None
     port: int | None = None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All that `app` needs to build the gateway.
+
+    `providers` are those that are switched on, of the file and of the environment, with their keys and variables filled
+    in; without a vocabulary, as they stand in the file. `files` are those that were read, with what stood in them.
+    `variables` are those of the environment that counted; they cannot change while the process runs. `written` is
+    `LoadedConfig`'s."""
+
+    config: Config
+    config_path: Path | None
+    data_dir: Path
+    host: str
+    port: int
+    providers: dict[str, Provider] = {}
+    admin_key: Secret | None = None
+    warnings: tuple[str, ...] = ()
+    files: Mapping[Path, Fingerprint] = {}
+    variables: tuple[str, ...] = ()
+    written: Mapping[Path_, str] = {}
+    again: Callable[[], Settings] | None = None
+
+    def reload(self) -> Settings:
+        """The settings as they would be now: the same flags, the same environment, the files as they are.
+
+        Raises: StartupError, ConfigError; what was loaded before stays as it is."""
+        return self.again() if self.again is not None else self
 
 
 def load_settings(
@@ -69,18 +89,46 @@ def load_settings(
     flags = flags or Flags()
     environment = os.environ if environment is None else environment
     folder = folder or Path.cwd()
-    path = _config_path(flags, environment, folder)
+    return _settled(flags, vocabulary, environment, folder, _config_path(flags, environment, folder))
+
+
+def _settled(
+    flags: Flags, vocabulary: Vocabulary | None, environment: Mapping[str, str], folder: Path, path: Path | None
+) -> Settings:
     loaded = LoadedConfig(Config()) if path is None else load_config(path, environment, vocabulary)
     config = loaded.config
+    if vocabulary is not None:
+        providers = accounts(config, vocabulary.presets, environment)
+    else:
+        providers = Accounts({name: entry for name, entry in config.providers.items() if entry.enabled}, frozenset())
+
+    def again() -> Settings:
+        # The file that was found at the start, also where another would be found first now.
+        now = path if path is not None else _config_path(flags, environment, folder)
+        return _settled(flags, vocabulary, environment, folder, now)
+
     admin_key = environment.get("PLUGGABLY_ADMIN_KEY")
+    overruled = {
+        "PLUGGABLY_CONFIG": flags.config is not None,
+        "PLUGGABLY_DATA_DIR": flags.data_dir is not None,
+        "PLUGGABLY_HOST": flags.host is not None,
+        "PLUGGABLY_PORT": flags.port is not None,
+        "PLUGGABLY_ADMIN_KEY": False,
+    }
+    own = {name for name, is_overruled in overruled.items() if environment.get(name) and not is_overruled}
     return Settings(
         config=config,
         config_path=path,
         data_dir=data_directory(flags.data_dir, environment, folder),
         host=flags.host or environment.get("PLUGGABLY_HOST") or config.server.host,
         port=flags.port if flags.port is not None else _port(environment, config.server.port),
+        providers=providers.providers,
         admin_key=Secret(admin_key) if admin_key else None,
-        warnings=loaded.warnings,
+        warnings=(*loaded.warnings, *providers.warnings),
+        files=loaded.files,
+        variables=tuple(sorted(own | loaded.variables | providers.variables)),
+        written=loaded.written,
+        again=again,
     )
 
 

@@ -4,93 +4,17 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reading import VOCABULARY, config, issue, issues, load
 
-from pluggably.config import (
-    Config,
-    ConfigError,
-    LoadedConfig,
-    ModelEntry,
-    Provider,
-    References,
-    Secret,
-    Vocabulary,
-    load_config,
-    parse_config,
-)
-from pluggably.config.load import parse_size
+from pluggably.config import Config, ConfigError, ModelEntry, Provider, References, Secret, load_config
+from pluggably.config.walk import parse_size
 from pluggably.errors import StartupError
-
-FOLDER = Path("/etc/pluggably")
-ENVIRONMENT = {"KEY": "sk-123", "PORT": "9000", "HOME": "/home/pip", "NO": "no"}
-
-
-class CodecOptions(msgspec.Struct, forbid_unknown_fields=True):
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    stop_limit: int | None = None
-    rules: list[dict[str, Any]] = []
-
-
-class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
-    threads: int | None = None
-    mode: str = "fast"
-
-
-class CommandOptions(msgspec.Struct, forbid_unknown_fields=True):
-    command: list[str]
-    ready: str = "/health"
-    codec: str = "openai"
-    env: dict[str, str] = {}
-    slow: set[str] = set()
-
-
-class Codec:
-    Options = CodecOptions
-
-
-class Llama:
-    Options = LlamaOptions
-
-
-class Command:
-    Options = CommandOptions
-
-
-VOCABULARY = Vocabulary(
-    presets={"openai": "openai", "ollama": "openai"},
-    codecs={"openai": Codec},
-    runners={"llama.cpp": Llama, "command": Command},
-)
-
-
-def load(text: str | bytes, *, vocabulary: Vocabulary | None = VOCABULARY) -> LoadedConfig:
-    content = text if isinstance(text, bytes) else text.encode()
-    return parse_config(content, "p.yaml", References(ENVIRONMENT, FOLDER), vocabulary)
-
-
-def config(text: str, *, vocabulary: Vocabulary | None = VOCABULARY) -> Config:
-    return load(text, vocabulary=vocabulary).config
-
-
-def issues(text: str | bytes, *, vocabulary: Vocabulary | None = VOCABULARY) -> list[str]:
-    """What is wrong with a file, as `line:column: message`."""
-    with pytest.raises(ConfigError) as caught:
-        load(text, vocabulary=vocabulary)
-    lines = caught.value.detail.split("\n")
-    assert all(line.startswith("p.yaml:") for line in lines)
-    return [line.removeprefix("p.yaml:") for line in lines]
-
-
-def issue(text: str | bytes, *, vocabulary: Vocabulary | None = VOCABULARY) -> str:
-    """The one thing that is wrong with a file."""
-    (only,) = issues(text, vocabulary=vocabulary)
-    return only
-
 
 # ── good files ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +155,7 @@ oops: 1
         "8:32: models.q.slots: must be at least 1.",
         "9:7: demo: must be true or false.",
         "10:1: unknown key `oops` (known: `demo`, `log`, `model_folders`, `models`, `providers`, `retry`, "
-        "`timeouts`, `version`).",
+        "`server`, `timeouts`, `version`).",
     ]
 
 
@@ -254,11 +178,12 @@ oops: 1
          "qwen3-0.6b or team/chat:v2."),
         ("models: {m: ''}", "1:13: models.m: must not be empty."),
         ("models: {m: m}", "1:13: models.m: an alias cannot mean itself."),
-        ("models: {a: openai/x, m: a}", "1:26: models.m: an alias cannot mean another alias; name the model itself."),
-        ("models: {openai/x: y}", "1:20: models.openai/x: the models of the provider `openai` have names of this form; "
-         "choose another id."),
+        ("providers: {openai: }\nmodels: {a: openai/x, m: a}", "2:26: models.m: an alias cannot mean another "
+         "alias; name the model itself."),
+        ("models: {openai/x: demo}", "1:20: models.openai/x: the models of the provider `openai` have names of "
+         "this form; choose another id."),
         ("models: {m: {slots: 1}}", "1:13: models.m: there is nothing to run; give `weights`, such as "
-         "`file:/models/x.gguf`."),
+         "`file:/models/x.gguf`, or `targets`, for a route."),
         ("models: {m: {weights: 'file:'}}", "1:23: models.m.weights: must be a path."),
         ("models: {m: {runner: lama.cpp, weights: 'file:x'}}", "1:22: models.m.runner: there is no runner `lama.cpp`; "
          "did you mean `llama.cpp`?"),

@@ -14,18 +14,31 @@ import msgspec
 import pytest
 import yaml
 
-from pluggably.config import ConfigError, Log, ModelEntry, Provider, References, Server, TimeoutLimits, parse_config
+from pluggably.config import ConfigError, References, parse_config
 from pluggably.config.reference import config_schema
-from pluggably.config.schema import Config
+from pluggably.config.schema import (
+    Config,
+    KnownCapabilities,
+    KnownPrice,
+    Log,
+    ModelEntry,
+    ModelFacts,
+    Provider,
+    Retry,
+    RouteTarget,
+    Server,
+    TimeoutLimits,
+)
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "pluggably.example.yaml").read_text("utf-8")
 # A line that starts with `#` and no single space is YAML that is switched off.
 EVERYTHING = re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE)
+ENVIRONMENT = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "AZURE_OPENAI_API_KEY": "az-1"}
 
 
 def read(text: str, folder: Path) -> Config:
-    return parse_config(text.encode(), "example", References({"OPENAI_API_KEY": "sk-1"}, folder)).config
+    return parse_config(text.encode(), "example", References(ENVIRONMENT, folder)).config
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -41,17 +54,39 @@ def test_the_example_as_it_stands_is_the_default(tmp_path: Path) -> None:
 
 def test_the_example_with_everything_switched_on_is_right(tmp_path: Path) -> None:
     """Every line of it may be copied."""
-    (tmp_path / "mine").write_text("sk-2\n")
-    (tmp_path / "mine").chmod(0o600)
-    config = read(EVERYTHING.replace("/run/secrets/mine", "mine"), tmp_path)
-    assert set(config.providers) == {"openai", "box", "mine", "groq"}
+    for name in ("mine", "groq"):
+        (tmp_path / name).write_text("sk-2\n")
+        (tmp_path / name).chmod(0o600)
+    config = read(EVERYTHING.replace("file:/run/secrets/", "file:"), tmp_path)
+    assert set(config.providers) == {"openai", "groq", "azure", "box", "mine", "openrouter"}
     assert config.aliases() == {"smart": "openai/gpt-5"}
+    assert [model.id for model in config.local_models()] == ["qwen", "vllm"]
+    assert list(config.routes()) == ["chat", "split", "private"]
+    assert len(config.providers["groq"].api_keys) == 2
+    assert config.providers["mine"].models["llama-3.3-70b"].price == KnownPrice(
+        input_per_million="0.15", cached_input_per_million="0.03", output_per_million="0.60"
+    )
 
 
-@pytest.mark.parametrize("struct", [Config, Server, TimeoutLimits, Log, Provider, ModelEntry])
+STRUCTS: list[type[msgspec.Struct]] = [
+    Config,
+    Server,
+    TimeoutLimits,
+    Retry,
+    Log,
+    Provider,
+    ModelFacts,
+    KnownPrice,
+    KnownCapabilities,
+    ModelEntry,
+    RouteTarget,
+]
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
 def test_every_key_stands_in_the_example(struct: type[msgspec.Struct]) -> None:
     """What is not in the example does not exist for its readers."""
-    missing = [name for name in struct.__struct_fields__ if not re.search(rf"(?m)^ *{name}:", EVERYTHING)]
+    missing = [name for name in struct.__struct_fields__ if not re.search(rf"(?m)(^ *|[{{ ]){name}:", EVERYTHING)]
     assert missing == []
 
 
@@ -69,11 +104,16 @@ def test_the_schema_accepts_the_example(text: str) -> None:
         "providers: {openai: }\nserver:\n",
         "providers: {mine: {codec: openai, base_url: '${URL}', location: '${PLACE}'}}",
         "models: {a/b:c: openai/x, m: {weights: 'file:x'}}",
+        "models: {r: {targets: [openai/x, {model: openai/y, weight: 2}], choose: weight}}",
+        "models: {r: {targets: [demo], location: local, choose: '${CHOICE}', on_context_length: [demo]}}",
+        "providers: {x: {models: {m: {price: {input_per_million: 0.1, output_per_million: '0.2'}, free: }}}}",
+        "providers: {x: {models: {m: {price: {input_per_million: '${PORT}'}}}}}",
+        "providers: {x: {api_keys: ['${PORT}', b], variables: {resource: '${PLACE}'}}}",
     ],
 )
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
     """References, sizes with a unit and empty sections are no errors for an editor either."""
-    environment = {"PORT": "1", "OPEN": "no", "URL": "http://x", "PLACE": "local"}
+    environment = {"PORT": "1", "OPEN": "no", "URL": "http://x", "PLACE": "local", "CHOICE": "price"}
     parse_config(text.encode(), "p.yaml", References(environment, Path("/")))
     assert [error.message for error in validator().iter_errors(yaml.safe_load(text))] == []
 
@@ -90,6 +130,14 @@ def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
         "providers: {x: {base_url: 'ftp://x'}}",
         "models: {m: {weights: x.gguf}}",
         "models: {m: {threads: 1}}",
+        "models: {m: {targets: []}}",
+        "models: {m: {targets: [{weight: 2}]}}",
+        "models: {m: {targets: [x], location: remote}}",
+        "providers: {x: {models: {m: {price: {input_per_million: -1}}}}}",
+        "providers: {x: {models: {m: {price: {input_per_million: cheap}}}}}",
+        "providers: {x: {models: {m: {prize: 1}}}}",
+        "providers: {x: {variables: {resource: a/b}}}",
+        "retry: {attempts: 0}",
     ],
 )
 def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from reading import VOCABULARY
 
 from pluggably.config import (
     ConfigError,
@@ -18,6 +19,7 @@ from pluggably.config import (
     load_settings,
 )
 from pluggably.config import settings as module
+from pluggably.config.watch import fingerprints
 from pluggably.errors import StartupError
 
 
@@ -117,3 +119,88 @@ def test_every_variable_is_documented() -> None:
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert {text for text in texts if re.fullmatch(r"PLUGGABLY_[A-Z_]+", text)} == set(module.VARIABLES)
+
+
+def test_providers_are_those_of_the_file_and_of_the_environment(tmp_path: Path) -> None:
+    """With their keys; without a vocabulary, those that stand in the file."""
+    (tmp_path / "pluggably.yaml").write_text("providers: {openai: {location: local}, ollama: {enabled: false}}")
+    environment = {"HOME": "/", "GROQ_API_KEY": "g", "OPENAI_API_KEY": "o"}
+    settings = load_settings(vocabulary=VOCABULARY, environment=environment, folder=tmp_path)
+    assert {name: entry.api_key for name, entry in settings.providers.items()} == {
+        "groq": Secret("g"),
+        "openai": Secret("o"),
+    }
+    assert settings.config.providers["openai"].api_key is None
+    assert list(load_settings(environment=environment, folder=tmp_path).providers) == ["openai"]
+
+
+def test_the_variables_that_counted_are_named(tmp_path: Path) -> None:
+    """Not those that a flag overrules, nor those that nothing reads."""
+    (tmp_path / "pluggably.yaml").write_text("server: {host: '${ADDRESS}'}\nproviders: {groq: {api_key: x}}")
+    environment = {"HOME": "/", "ADDRESS": "h", "OTHER": "o", "GROQ_API_KEY": "g", "OPENAI_API_KEY": "o"}
+    environment |= {"PLUGGABLY_PORT": "1", "PLUGGABLY_DATA_DIR": "d", "PLUGGABLY_HOST": ""}
+    settings = load_settings(Flags(port=2), vocabulary=VOCABULARY, environment=environment, folder=tmp_path)
+    assert settings.variables == ("ADDRESS", "OPENAI_API_KEY", "PLUGGABLY_DATA_DIR")
+
+
+def test_half_a_provider_in_the_environment_is_a_warning(tmp_path: Path) -> None:
+    """It is told at the start, beside the warnings of the file."""
+    (tmp_path / "pluggably.yaml").write_text("providers: {openai: {api_keys: [a, a]}}")
+    environment = {"HOME": "/", "CLOUD_KEY": "k"}
+    twice, half = load_settings(vocabulary=VOCABULARY, environment=environment, folder=tmp_path).warnings
+    assert twice.startswith(f"{tmp_path}/pluggably.yaml:1:36: providers.openai.api_keys.1: ")
+    assert half.startswith("CLOUD_KEY is set")
+
+
+def test_a_reload_reads_the_same_file_with_the_same_flags(tmp_path: Path) -> None:
+    """A file that would be found first now does not take its place; a wrong one leaves the settings as they are."""
+    environment = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    path = tmp_path / "xdg" / "pluggably" / "pluggably.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("server: {host: first}")
+    settings = load_settings(Flags(port=7), environment=environment, folder=tmp_path)
+    assert list(settings.files) == [path]
+    (tmp_path / "pluggably.yaml").write_text("server: {host: other}")
+    path.write_text("server: {host: second, port: 9}")
+    again = settings.reload()
+    assert (again.config_path, again.host, again.port) == (path, "second", 7)
+    assert settings.host == "first"
+    assert settings.files != again.files
+    path.write_text("server: {prot: 9}")
+    with pytest.raises(ConfigError) as caught:
+        again.reload()
+    assert list(caught.value.files) == [path]
+    path.unlink()
+    with pytest.raises(StartupError, match="cannot be read: No such file"):
+        again.reload()
+
+
+def test_a_reload_finds_a_file_where_there_was_none(tmp_path: Path) -> None:
+    """Who starts without a file and writes one need not restart."""
+    settings = load_settings(environment={"HOME": str(tmp_path)}, folder=tmp_path)
+    assert (settings.config_path, dict(settings.files)) == (None, {})
+    (tmp_path / "pluggably.yaml").write_text("demo: false")
+    assert settings.reload().config_path == tmp_path / "pluggably.yaml"
+
+
+def test_the_files_are_known_that_a_wrong_config_was_read_from(tmp_path: Path) -> None:
+    """The secret's file that is missing is among them: once it is there, the config may be right."""
+    path = tmp_path / "pluggably.yaml"
+    path.write_text("providers: {openai: {api_key: 'file:key'}, groq: {api_key: 'file:late'}}")
+    (tmp_path / "key").write_text("k")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(vocabulary=VOCABULARY, environment={"HOME": "/"}, folder=tmp_path)
+    assert caught.value.files == fingerprints([path, tmp_path / "key", tmp_path / "late"])
+    assert caught.value.files[tmp_path / "late"] is None
+    assert caught.value.files[tmp_path / "key"] is not None
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 256 * 1024, 300 * 1024])
+def test_a_file_that_is_too_large_is_told_once(size: int, tmp_path: Path) -> None:
+    """What was read of it looks the same to whoever watches it, or it would be read anew for ever."""
+    path = tmp_path / "pluggably.yaml"
+    path.write_text("providers: {openai: {api_key: 'file:key'}}")
+    (tmp_path / "key").write_text("k" * (size + 1))
+    with pytest.raises(ConfigError, match="larger than") as caught:
+        load_settings(environment={"HOME": "/"}, folder=tmp_path)
+    assert caught.value.files == fingerprints([path, tmp_path / "key"])

@@ -1,0 +1,53 @@
+"""What the plug-ins and presets bring, as far as the config must know it. It is handed in: the config imports none of
+them, so what is declared here is only what the loader reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+
+class Plugin(Protocol):
+    """A codec or a runner."""
+
+    Options: ClassVar[type[Struct]]
+
+
+class Variable(Protocol):
+    """What fills a gap in a preset's address."""
+
+    @property
+    def env(self) -> str | None: ...
+
+    @property
+    def default(self) -> str | None: ...
+
+
+class Preset(Protocol):
+    """A row of `providers.presets`."""
+
+    @property
+    def codec(self) -> str: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def key_env(self) -> str | None: ...
+
+    @property
+    def needs_key(self) -> bool: ...
+
+    @property
+    def variables(self) -> Mapping[str, Variable]: ...
+
+
+class Vocabulary(Struct, frozen=True, kw_only=True):
+    """Everything that a config may name. The mappings of plug-ins may be lazy: only what a config names is looked up,
+    and their keys are listed only to name them in an error."""
+
+    presets: Mapping[str, Preset]
+    codecs: Mapping[str, Plugin]
+    runners: Mapping[str, Plugin]

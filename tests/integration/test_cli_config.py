@@ -1,0 +1,97 @@
+"""`pluggably config`: check, schema, show."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pluggably.config.reference import config_schema
+
+RIGHT = """\
+providers:
+  openai: {api_keys: [sekrit-1, sekrit-2]}
+  box: {preset: ollama, location: local}
+models:
+  qwen: {weights: "file:qwen.gguf"}
+  smart: openai/gpt-5
+  chat: {targets: [qwen, {model: smart, weight: 2}]}
+"""
+
+
+class CommandLine:
+    """Runs the command in an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
+
+    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """The standard output and the standard error of a command that ends with `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pluggably", "config", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout, done.stderr
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def test_a_right_config_is_counted(config: CommandLine) -> None:
+    """One line on standard output; warnings beside it. A provider of the environment counts."""
+    path = config.folder / "pluggably.yaml"
+    path.write_text(RIGHT)
+    config.environment["GROQ_API_KEY"] = "sekrit-3"
+    out, errors = config("check")
+    assert out == f"{path} is right: 3 providers, 1 model, 1 route, 1 alias.\n"
+    assert errors == f"warning: {path}:7:49: models.chat.targets.1.weight: counts only with `choose: weight`.\n"
+    assert not (config.folder / ".local").exists()
+
+
+def test_no_config_at_all_is_right(config: CommandLine) -> None:
+    """The defaults count."""
+    assert config("check") == ("There is no config file, which is right: 0 providers, 0 models, 0 routes.\n", "")
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_a_wrong_config_is_told_as_at_a_start(config: CommandLine, command: str) -> None:
+    """All errors at once, exit code 2, nothing on standard output."""
+    path = config.folder / "other.yaml"
+    path.write_text("server: {prot: 1}\nproviders: {groq: }\nmodels: {r: {targets: [x]}}\n")
+    out, errors = config(command, "--config", "other.yaml", code=2)
+    assert out == ""
+    assert [line.removeprefix(str(path)).split(": ")[0] for line in errors.splitlines()] == [":1:10", ":2:18", ":3:24"]
+    assert "There is no config file at" in config(command, "--config", "gone.yaml", code=2)[1]
+
+
+def test_what_is_shown_is_right_and_holds_no_secret(config: CommandLine) -> None:
+    """Printed into a file, it is a config that can be used."""
+    (config.folder / "pluggably.yaml").write_text(RIGHT)
+    config.environment |= {"GROQ_API_KEY": "sekrit-3", "PLUGGABLY_PORT": "99"}
+    for arguments in ([], ["--all"]):
+        out, errors = config("show", *arguments)
+        assert ("sekrit" in out, errors) == (False, "")
+        assert yaml.safe_load(out)["server"]["port"] == 99
+        (config.folder / "shown.yaml").write_text(out)
+        assert "is right: 3 providers, 1 model, 1 route, 1 alias." in config("check", "--config", "shown.yaml")[0]
+    assert "# From the environment: GROQ_API_KEY, PLUGGABLY_PORT\n" in out
+
+
+def test_the_schema_is_printed(config: CommandLine) -> None:
+    """For an editor, without a checkout of the sources."""
+    assert json.loads(config("schema")[0]) == config_schema()
