@@ -24,9 +24,10 @@ PLACES = {
     "reasoning": "reasoning.effort",
     "named_tool": "tool_choice: {name: …}",
     "required_tool": "tool_choice: required",
+    "json": "response_format: json",
     "json_schema": "response_format: json_schema",
 }
-REFUSED = ("stop", "tool_choice", "named_tool", "required_tool", "json_schema", "dimensions", "embeddings")
+REFUSED = ("stop", "tool_choice", "named_tool", "required_tool", "json", "json_schema", "dimensions", "embeddings")
 # Fields of an effort that only turn reasoning on and off.
 SWITCHES = ("thinking", "enable_thinking")
 INPUTS = {

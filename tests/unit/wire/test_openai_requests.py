@@ -325,3 +325,22 @@ def test_embeddings_are_refused_where_there_are_none() -> None:
     """A 404 of the vendor would blame the address."""
     with pytest.raises(UnsupportedModality, match="no embeddings"):
         sent({"modality": "embedding", "input": "Hi"}, options=OpenAIOptions(lacks=("embeddings",)))
+
+
+def test_json_without_a_schema_is_refused_where_only_schemas_are_known() -> None:
+    """A schema is taken all the same."""
+    options = OpenAIOptions(lacks=("json",))
+    schema = {"type": "json_schema", "name": "n", "schema": {}}
+    assert sent({"input": "x", "response_format": schema}, options=options)["response_format"]["type"] == "json_schema"
+    with pytest.raises(UnsupportedParameter, match="json_schema"):
+        sent({"input": "x", "response_format": {"type": "json"}}, options=options)
+
+
+def test_just_any_tool_cannot_be_demanded_where_only_a_certain_one_can() -> None:
+    """A certain one is demanded as everywhere."""
+    tools = [{"type": "function", "name": "f"}]
+    options = OpenAIOptions(lacks=("required_tool",))
+    body = sent({"input": "x", "tools": tools, "tool_choice": {"name": "f"}}, options=options)
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
+    with pytest.raises(UnsupportedParameter, match="name one"):
+        sent({"input": "x", "tools": tools, "tool_choice": "required"}, options=options)

@@ -33,8 +33,8 @@ SERVERS: dict[str, Preset] = {
         options={
             # Else "'url' field must be a base64 encoded image" (github.com/lmstudio-ai/lmstudio-bug-tracker).
             "inputs": ("image",),
-            # Not among the parameters; top_k is.
-            "lacks": ("min_p", "logprobs", "parallel_tool_calls"),
+            # Not among the parameters; top_k is. "'response_format.type' must be 'json_schema' or 'text'".
+            "lacks": ("min_p", "logprobs", "parallel_tool_calls", "json"),
         },
     ),
     # localai.io/features/text-generation and …/features/interleaved-thinking (2026-11)

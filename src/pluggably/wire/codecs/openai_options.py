@@ -14,9 +14,9 @@ from msgspec import Struct
 from pluggably.domain.generation import Effort
 
 # Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
-# `tool_choice`, `named_tool`, `required_tool`, `json_schema`, `dimensions` and `embeddings` change what the request
-# means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a certain
-# one; `required_tool`: the other way round.
+# `tool_choice`, `named_tool`, `required_tool`, `json`, `json_schema`, `dimensions` and `embeddings` change what the
+# request means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a
+# certain one; `required_tool`: the other way round. `json`: any JSON, without a schema.
 Lack: TypeAlias = Literal[
     "temperature",
     "top_p",
@@ -32,6 +32,7 @@ Lack: TypeAlias = Literal[
     "tool_choice",
     "named_tool",
     "required_tool",
+    "json",
     "json_schema",
     "dimensions",
     "embeddings",

@@ -227,6 +227,10 @@ def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: f
     """Raises: UnsupportedParameter."""
     wanted = request.response_format
     if isinstance(wanted, JsonFormat):
+        if "json" in lacks:
+            raise UnsupportedParameter(
+                f"{backend} takes no `json` without a schema; use `json_schema`.", pointer="/response_format"
+            )
         value["response_format"] = {"type": "json_object"}
     elif isinstance(wanted, JsonSchemaFormat):
         if "json_schema" in lacks:
