@@ -25,7 +25,7 @@ from pluggably.api.resources import Keys, Models, Operations
 from pluggably.api.routes import routes
 from pluggably.api.server import Server, listen
 from pluggably.assembly import Assembly
-from pluggably.config import Settings
+from pluggably.config import Config, Settings
 from pluggably.config.settings import process_environment
 from pluggably.domain.access import Principal
 from pluggably.errors import StartupError
@@ -37,6 +37,7 @@ from pluggably.gateway.registry import Registry
 from pluggably.gateway.snapshot import Live
 from pluggably.net.http import HttpClient
 from pluggably.plugins import CODECS, RUNNERS, Plugins
+from pluggably.reload import Reload
 from pluggably.runners.pool import Pool
 from pluggably.storage.database import Database, open_database
 from pluggably.storage.datadir import DataDirectory, open_data_directory
@@ -106,14 +107,15 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
             log.info("started", url=url, version=__version__, data_dir=str(settings.data_dir))
             announce(url, first.token if first is not None else None)
 
-        grace_s = settings.config.server.shutdown_grace_s
         server = Server(
             gateway.gate,
             max_header_bytes=settings.config.server.max_header_bytes,
             body_timeout_s=settings.config.server.body_timeout_s,
             started=started,
-            drain=lambda at_once: gateway.dispatch.drain(grace_s, at_once),
+            drain=lambda at_once: gateway.dispatch.drain(gateway.config.server.shutdown_grace_s, at_once),
         )
+        following = asyncio.create_task(gateway.reload.follow())
+        closing.callback(following.cancel)
         await server.serve(sockets=[listener])
         log.info("stopping")
     return 0
@@ -122,9 +124,15 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
 class _Gateway:
     """The objects that `serve` still talks to once all are built."""
 
-    def __init__(self, gate: Gate, dispatch: Dispatch) -> None:
+    def __init__(self, gate: Gate, dispatch: Dispatch, reload: Reload) -> None:
         self.gate = gate
         self.dispatch = dispatch
+        self.reload = reload
+
+    @property
+    def config(self) -> Config:
+        """The one that is in use now."""
+        return self.reload.settings.config
 
     @classmethod
     async def build(
@@ -136,7 +144,6 @@ class _Gateway:
         ring: KeyRing,
         closing: AsyncExitStack,
     ) -> _Gateway:
-        config = settings.config
         codecs, runners = Plugins(CODECS), Plugins(RUNNERS)
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
@@ -150,17 +157,23 @@ class _Gateway:
 
         health, prices = Health(time.monotonic), Prices()
         assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices, cache)
-        live = Live(await assembly.snapshot(config))
+        live = Live(await assembly.snapshot(settings))
         closing.push_async_callback(lambda: live.current.retire())
         registry = Registry(live, pool, registrations, list(runners))
         dispatch = Dispatch(live, Ledger(metrics, prices), health)
 
+        def taken(new: Settings) -> None:
+            server = new.config.server
+            gate.limits = Limits(server.max_body_bytes, server.max_nesting)
+
+        reload = Reload(settings, assembly, live, registry, metrics, taken)
         documents = Documents(__version__)
         operations = Operations(
             metrics,
             ring.authenticate,
-            config.server.open_metrics,
+            open_metrics=lambda: reload.settings.config.server.open_metrics,
             closing=lambda: dispatch.is_closing,
+            problem=lambda: reload.problem,
             check=database.check,
             refresh=lambda: _refresh(metrics, dispatch, pool, health),
         )
@@ -172,9 +185,9 @@ class _Gateway:
             documents,
         )
         documents.describe(table)
-        server = config.server
-        limits = Limits(server.max_body_bytes, server.max_nesting)
-        return cls(Gate(RouteTable(table), ring.authenticate, limits, metrics), dispatch)
+        server = settings.config.server
+        gate = Gate(RouteTable(table), ring.authenticate, Limits(server.max_body_bytes, server.max_nesting), metrics)
+        return cls(gate, dispatch, reload)
 
 
 def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool, health: Health) -> None:

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from pluggably.config import Config, Secret
+from pluggably.config import Config, Settings
 from pluggably.config import Provider as ProviderEntry
 from pluggably.config.schema import ModelFacts
-from pluggably.config.settings import environment_keys
 from pluggably.demo import DEMO_WEIGHTS
 from pluggably.domain.catalog import LocalModel, RemoteModel, RouteSpec
 from pluggably.errors import PluggablyError, StartupError
@@ -26,7 +25,7 @@ from pluggably.gateway.prices import Prices
 from pluggably.gateway.routing import RetryRules
 from pluggably.gateway.snapshot import Backend, Snapshot
 from pluggably.net.http import HttpClient, Patience
-from pluggably.providers.build import build_provider, filled, missing_variables
+from pluggably.providers.build import build_provider, filled
 from pluggably.providers.listing import Listing, list_url
 from pluggably.providers.presets import PRESETS, Preset
 from pluggably.providers.provider import Provider
@@ -99,24 +98,19 @@ class Assembly:
         self._cache = cache
         self._accounts: dict[str, _Account] = {}
 
-    async def snapshot(self, config: Config) -> Snapshot:
-        """What a config comes to. The pool's models and the health's rules are those of the config from then on.
+    async def snapshot(self, settings: Settings) -> Snapshot:
+        """What the settings come to. The pool's models and the health's rules are theirs from then on.
 
         Raises: StartupError, before anything has changed."""
-        entries, keys = _entries(config)
+        config, entries = settings.config, settings.providers
         kept = {name: one for name, one in self._accounts.items() if one.entry == entries.get(name)}
         providers = {
-            name: kept[name].provider if name in kept else _provider(name, entry, keys, self._codecs)
+            name: kept[name].provider if name in kept else _provider(name, entry, self._codecs)
             for name, entry in entries.items()
         }
-        registered = await self._registrations.list()
-        models = _local_models(config, registered)
-        catalog = Catalog(
-            {name: one.location for name, one in providers.items()}, config.aliases(), models, _routes(config)
-        )
-        for name in config.routes():
-            if not catalog.resolve(name).targets:
-                raise StartupError(f"Route {name}: none of its targets is there.")
+        models = _local_models(config, await self._registrations.list())
+        locations = {name: provider.location for name, provider in providers.items()}
+        catalog = Catalog(locations, config.aliases(), models, _routes(config))
         try:
             gone = self._pool.replace(models, config.timeouts.total_s)
         except PluggablyError as error:
@@ -155,50 +149,24 @@ class Assembly:
         )
 
 
-def _entries(config: Config) -> tuple[dict[str, ProviderEntry], dict[str, Secret]]:
-    """The enabled providers of the config and every preset whose well-known variables are set; and those keys."""
-    keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    entries = {**{name: ProviderEntry() for name in keys if _is_complete(name)}, **config.providers}
-    return {name: entry for name, entry in entries.items() if entry.enabled}, keys
-
-
-def _is_complete(name: str) -> bool:
-    """Whether a preset needs no more than its key. One that does may not be meant at all, so it is no error."""
-    missing = missing_variables(PRESETS[name], _address_variables(PRESETS[name]))
-    if missing:
-        log.info("provider_incomplete", backend=name, detail=f"its key is set, but not {', '.join(missing)}")
-    return not missing
-
-
 def _preset(name: str, entry: ProviderEntry) -> Preset | None:
     return PRESETS.get(entry.preset or name) if entry.codec is None else None
 
 
-def _provider(name: str, entry: ProviderEntry, keys: Mapping[str, Secret], codecs: Mapping[str, Any]) -> Provider:
-    preset = _preset(name, entry)
-    given = entry.api_keys or ([entry.api_key] if entry.api_key else [])
-    known = keys.get(entry.preset or name) if preset else None
-    if not given and known is not None:
-        given = [known]
+def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any]) -> Provider:
     return build_provider(
         name,
-        preset,
+        _preset(name, entry),
         codecs,
         codec=entry.codec,
         base_url=entry.base_url,
-        api_keys=[key.reveal() for key in given],
-        variables={**(_address_variables(preset) if preset else {}), **entry.variables},
+        api_keys=[key.reveal() for key in entry.api_keys or ([entry.api_key] if entry.api_key else [])],
+        variables=entry.variables,
         headers={header: secret.reveal() for header, secret in entry.headers.items()},
         options=entry.options,
         location=entry.location,
         always_streams=entry.always_streams,
     )
-
-
-def _address_variables(preset: Preset) -> dict[str, str]:
-    """What the environment says of the gaps in a preset's address."""
-    found = environment_keys((gap, one.env) for gap, one in preset.variables.items() if one.env)
-    return {gap: value.reveal() for gap, value in found.items()}
 
 
 def _list_url(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:
@@ -208,8 +176,7 @@ def _list_url(provider: Provider, preset: Preset | None, entry: ProviderEntry) -
         return list_url(provider.base_url, "/models") if is_openai else None
     if preset.models is None:
         return None
-    variables = {**_address_variables(preset), **entry.variables}
-    path = filled(preset.models.path, preset, variables, provider.name)
+    path = filled(preset.models.path, preset, entry.variables, provider.name)
     return list_url(provider.base_url, path, provider.query)
 
 

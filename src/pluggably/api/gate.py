@@ -123,7 +123,8 @@ class Gate:
     def __init__(self, routes: RouteTable, authenticate: Authenticate, limits: Limits, metrics: Metrics) -> None:
         self._routes = routes
         self._authenticate = authenticate
-        self._limits = limits
+        # What is taken of a client; a new config may bring new ones.
+        self.limits = limits
         self._metrics = metrics
         self._log = log.bind()
         # What a request touches is looked up once, not at each request.
@@ -135,7 +136,7 @@ class Gate:
         if scope["type"] != "http":
             return
         began = time.perf_counter()
-        request = HttpRequest(scope, receive, self._limits)
+        request = HttpRequest(scope, receive, self.limits)
         connection = request.connection
         task = asyncio.current_task()
         connection.cancel_when_gone(task)

@@ -445,7 +445,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "expires_at": "When it stops working, with a time zone; null is never.",
     },
     "CreatedKey": {**_KEY, "secret": "The key to send. Shown here and never again."},
-    "Health": {"status": "`ok`, `ready` or `not_ready`.", "detail": "Why it is not ready."},
+    "Health": {
+        "status": "`ok`, `ready` or `not_ready`.",
+        "detail": "Why it is not ready, or what is wrong although it serves.",
+    },
     "ModelPage": _PAGE,
     "WorkerReportPage": _PAGE,
     "ApiKeyPage": _PAGE,

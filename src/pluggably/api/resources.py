@@ -206,14 +206,16 @@ class Keys:
 
 
 class Operations:
-    """`closing` tells whether a shutdown has begun, `refresh` brings gauges up to date before they are read."""
+    """`closing` tells whether a shutdown has begun, `problem` what is wrong although the gateway serves; `refresh`
+    brings gauges up to date before they are read."""
 
     def __init__(
         self,
         metrics: Metrics,
         authenticate: Authenticate,
-        open_metrics: bool,
+        open_metrics: Callable[[], bool],
         closing: Callable[[], bool],
+        problem: Callable[[], str | None],
         check: Callable[[], Awaitable[None]],
         refresh: Callable[[], None],
     ) -> None:
@@ -221,6 +223,7 @@ class Operations:
         self._authenticate = authenticate
         self._open_metrics = open_metrics
         self._closing = closing
+        self._problem = problem
         self._check = check
         self._refresh = refresh
 
@@ -234,10 +237,10 @@ class Operations:
             await self._check()
         except PluggablyError as error:
             return JsonAnswer(Health("not_ready", error.detail), 503)
-        return JsonAnswer(Health("ready"))
+        return JsonAnswer(Health("ready", self._problem()))
 
     async def metrics(self, http: HttpRequest) -> Answer:
-        if not self._open_metrics:
+        if not self._open_metrics():
             http.principal = principal_of(http, self._authenticate)
             demand(http.principal, "metrics")
         self._refresh()

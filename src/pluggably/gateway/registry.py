@@ -127,9 +127,9 @@ class Registry:
         made = facts.output_modalities if facts is not None else None
         return made[0] if made else "text"
 
-    def forget(self, model_id: str) -> None:
-        """A local model is not what it was."""
-        self._modalities.pop(model_id, None)
+    def forget_all(self) -> None:
+        """The local models may not be what they were."""
+        self._modalities.clear()
 
     def workers(self) -> list[WorkerReport]:
         return self._pool.workers()
@@ -227,7 +227,7 @@ class Registry:
                 raise Conflict(f"{name!r} is running; unload it first, or add ?force=true.")
             await self._kept.remove(name)
             catalog.remove(name)
-            self.forget(name)
+            self._modalities.pop(name, None)
             await self._pool.remove(name, at_once=force)
 
     async def load(self, name: str) -> None:

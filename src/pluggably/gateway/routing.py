@@ -186,7 +186,8 @@ def _names(target: Target, known: Known) -> set[str]:
 
 def _ordered(route: Route, wishes: Routing, candidates: list[Candidate], draw: Callable[[], float]) -> list[Candidate]:
     if len(candidates) < 2:
-        return [Candidate(one.target, one.known, "the only target") for one in candidates]
+        reason = "the only target" if len(route.targets) == 1 else "the only one left"
+        return [Candidate(one.target, one.known, reason) for one in candidates]
     choose = wishes.sort or route.choose
     if choose == "weight":
         weights = dict(zip(route.targets, route.weights, strict=False))
