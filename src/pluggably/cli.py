@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pluggably.config import Settings, Vocabulary
     from pluggably.connection import GatewayClient
     from pluggably.domain.access import ApiKey, Scope
+    from pluggably.domain.generation import Location
 
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -80,6 +81,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_run(commands)
     _add_models(commands)
+    _add_explain(commands)
     _add_keys(commands)
     _add_config_commands(commands)
     _add_command(commands, "version", print_version, "Print the version.")
@@ -143,6 +145,32 @@ def _add_models(commands: Any) -> None:
     _add_data_dir(listing)
 
 
+def _add_explain(commands: Any) -> None:
+    explaining = _add_command(
+        commands,
+        "explain",
+        explain,
+        "Tell which targets would serve a model now, in which order and why, and why others would not.",
+    )
+    explaining.add_argument("model", metavar="MODEL", help="The model, alias or route, such as chat or openai/gpt-5.")
+    for name, words in (
+        ("only", "Nothing but these may serve"),
+        ("ignore", "These may not serve"),
+        ("order", "These first"),
+    ):
+        explaining.add_argument(
+            f"--{name}",
+            metavar="NAMES",
+            help=f"{words}, as a request's routing.{name}: providers, runners, local models, or local, remote, free; "
+            "with commas.",
+        )
+    explaining.add_argument("--sort", metavar="BY", help="price or latency, as a request's routing.sort.")
+    _add_json(explaining)
+    _add_url(explaining)
+    _add_config(explaining)
+    _add_data_dir(explaining)
+
+
 def _add_keys(commands: Any) -> None:
     keys = commands.add_parser(
         "keys",
@@ -162,6 +190,9 @@ def _add_keys(commands: Any) -> None:
         action="append",
         help="What it may do; may be given several times: generate, models:read, models:write, metrics, admin. "
         "[generate and models:read]",
+    )
+    creating.add_argument(
+        "--local", action="store_true", help="What is sent with it never leaves for a remote provider."
     )
     creating.add_argument("--expires", metavar="WHEN", help="After a time (12h, 30d) or at a date (2027-01-31).")
     _add_json(creating)
@@ -274,6 +305,33 @@ def list_models(given: argparse.Namespace) -> int:
     return 0
 
 
+def explain(given: argparse.Namespace) -> int:
+    import json
+    from urllib.parse import quote, urlencode
+
+    asked = {name: value for name in ("only", "ignore", "order", "sort") if (value := getattr(given, name)) is not None}
+    with _gateway(given) as gateway:
+        model = gateway.get(f"/v1/models/{quote(given.model)}{'?' if asked else ''}{urlencode(asked)}")
+    targets = model["targets"]
+    if given.json:
+        _say(json.dumps(targets, indent=2))
+        return 0
+    rows = [
+        [
+            _or_dash(one["position"]),
+            one["backend"],
+            one["model"],
+            one["location"],
+            _price_words(one),
+            f"{one['latency_s']:.2g} s" if one["latency_s"] is not None else "-",
+            one["reason"],
+        ]
+        for one in targets
+    ]
+    _say(table(["TRY", "BACKEND", "MODEL", "LOCATION", "PRICE", "LATENCY", "WHY"], rows))
+    return 0
+
+
 def print_version(_: argparse.Namespace) -> int:
     from pluggably import __version__
 
@@ -288,11 +346,13 @@ def create_key(given: argparse.Namespace) -> int:
     until = _expiry(given.expires)
     if not 1 <= len(given.name) <= 200:
         raise WrongUse("--name takes 1 to 200 characters.")
-    new = _with_keys(given.data_dir, lambda store: store.create(given.name, scopes, until))
+    location: Location | None = "local" if given.local else None
+    new = _with_keys(given.data_dir, lambda store: store.create(given.name, scopes, until, location))
     if given.json:
         _say(msgspec.json.encode({**msgspec.structs.asdict(new.key), "secret": new.token}).decode())
         return 0
-    sys.stderr.write(f"{new.key.id} ({', '.join(new.key.scopes)}). Its text is shown this once:\n")
+    kept_local = ", local only" if location else ""
+    sys.stderr.write(f"{new.key.id} ({', '.join(new.key.scopes)}{kept_local}). Its text is shown this once:\n")
     _say(new.token)
     return 0
 
@@ -304,8 +364,11 @@ def list_keys(given: argparse.Namespace) -> int:
     if given.json:
         _say(msgspec.json.encode(listed).decode())
         return 0
-    rows = [[key.id, key.name, ",".join(key.scopes), _day(key.created_at), _state(key)] for key in listed]
-    _say(table(["ID", "NAME", "SCOPES", "CREATED", "STATE"], rows))
+    rows = [
+        [key.id, key.name, ",".join(key.scopes), key.location or "any", _day(key.created_at), _state(key)]
+        for key in listed
+    ]
+    _say(table(["ID", "NAME", "SCOPES", "LOCATION", "CREATED", "STATE"], rows))
     return 0
 
 
@@ -352,6 +415,16 @@ def show_config(given: argparse.Namespace) -> int:
 
 
 # ── pieces of the commands ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _price_words(target: dict[str, Any]) -> str:
+    """What a million tokens cost, in and out."""
+    price = target["price"]
+    if target["free"]:
+        return "free"
+    if price is None or price["input_per_million"] is None or price["output_per_million"] is None:
+        return "-"
+    return f"${price['input_per_million']} / ${price['output_per_million']}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

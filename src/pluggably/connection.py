@@ -69,6 +69,11 @@ class GatewayClient:
         except PluggablyError:
             return False
 
+    def get(self, path: str) -> Any:
+        """One resource of the API. Raises: ConnectionFailed, Refused."""
+        with self._answer("GET", path, None, SILENCE_S) as answer:
+            return json.load(answer)
+
     def list(self, path: str) -> list[Any]:
         """Everything that a list of the API holds, page by page. Raises: ConnectionFailed, Refused."""
         entries: list[Any] = []
