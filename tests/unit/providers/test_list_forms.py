@@ -64,8 +64,8 @@ def test_groq() -> None:
 
 
 def test_a_model_that_is_switched_off_is_left_out() -> None:
-    """Groq's `active: false` and Venice's `offline` are models that cannot be asked; they are not lost entries."""
-    off = [{"id": "a", "active": False}, {"id": "b", "model_spec": {"offline": True}}, {"id": "c", "active": True}]
+    """Groq's `active: false` is a model that cannot be asked; it is no lost entry."""
+    off = [{"id": "a", "active": False}, {"id": "c", "active": True}]
     found = page("openai", {"data": off})
     assert [one.model.id for one in found.models] == ["c"]
     assert found.lost == 0
@@ -468,57 +468,6 @@ def test_fireworks() -> None:
     assert page("fireworks", {"models": [entry], "nextPageToken": ""}).next == {}
 
 
-def test_deepinfra() -> None:
-    """DeepInfra (deepinfra.com/docs/openai_api, 2026-11): dollars a million, in `metadata`."""
-    metadata = {
-        "context_length": 131072,
-        "max_tokens": 131072,
-        "pricing": {"input_tokens": 0.1, "output_tokens": 0.3, "cache_read_tokens": 0.02},
-        "tags": ["vision", "tools"],
-    }
-    assert model("deepinfra", {"id": "meta-llama/Llama-3.3-70B-Instruct", "metadata": metadata}) == RemoteModel(
-        id="meta-llama/Llama-3.3-70B-Instruct",
-        price=price("0.1", "0.3", "0.02"),
-        context_tokens=131072,
-        input_modalities=("text", "image"),
-        capabilities=Capabilities(tools=True),
-    )
-
-
-def test_venice() -> None:
-    """Venice (docs.venice.ai/api-reference/endpoint/models/list, 2026-11): dollars a million, beside another
-    currency; other rates for long inputs."""
-    pricing: dict[str, Any] = {"input": {"usd": 1.65, "diem": 1.65}, "output": {"usd": 3.3, "diem": 3.3}}
-    spec = {
-        "name": "DeepSeek V4 Pro",
-        "availableContextTokens": 1000000,
-        "maxCompletionTokens": 256000,
-        "pricing": pricing,
-        "capabilities": {
-            "supportsFunctionCalling": True,
-            "supportsReasoning": True,
-            "supportsResponseSchema": False,
-            "supportsVision": False,
-            "supportsAudioInput": False,
-        },
-    }
-    entry = {"id": "deepseek-v4-pro", "type": "text", "object": "model", "model_spec": spec}
-    assert only("venice", entry) == Listed(
-        RemoteModel(
-            id="deepseek-v4-pro",
-            name="DeepSeek V4 Pro",
-            price=price("1.65", "3.3"),
-            context_tokens=1000000,
-            max_output_tokens=256000,
-            input_modalities=("text",),
-            output_modalities=("text",),
-            capabilities=Capabilities(tools=True, json_schema=False, reasoning=True),
-        )
-    )
-    long = {"context_token_threshold": 200000, "input": {"usd": 4}, "output": {"usd": 8}}
-    assert only("venice", {**entry, "model_spec": {**spec, "pricing": {**pricing, "extended": long}}}).rates_vary
-
-
 def test_cloudflare() -> None:
     """Cloudflare (developers.cloudflare.com/api/resources/ai/subresources/models, 2026-11): the name is the id, facts
     are rows of text, prices rows with a unit."""
@@ -640,27 +589,6 @@ def test_google() -> None:
     assert found.next == {"pageToken": "t"}
 
 
-def test_cohere() -> None:
-    """Cohere (docs.cohere.com/reference/list-models, 2026-11) tells what can be asked of a model."""
-    entry = {
-        "name": "command-a-03-2025",
-        "endpoints": ["generate", "chat"],
-        "finetuned": False,
-        "context_length": 288000,
-        "features": ["json_mode", "json_schema", "tools", "tool_choice"],
-    }
-    found = page("cohere", {"models": [entry], "next_page_token": "n"})
-    assert found.models[0].model == RemoteModel(
-        id="command-a-03-2025",
-        context_tokens=288000,
-        output_modalities=("text",),
-        capabilities=Capabilities(tools=True, json_schema=True),
-    )
-    assert found.next == {"page_token": "n"}
-    assert model("cohere", {"name": "embed-v4.0", "endpoints": ["embed"]}, "models").output_modalities == ("embedding",)
-    assert model("cohere", {"name": "rerank-v3.5", "endpoints": ["rerank"]}, "models").output_modalities == ()
-
-
 def test_ollama() -> None:
     """Ollama (docs.ollama.com/api/tags, 2026-11)."""
     entry = {
@@ -764,9 +692,9 @@ VALUES = st.recursive(
 @given(entry=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6), rest=VALUES)
 def test_nothing_that_is_json_breaks_a_form(form: str, entry: dict[str, Any], rest: Any) -> None:
     """Whatever stands beside an id, the model is read, and its numbers are numbers."""
-    named = {**entry, "id": "m", "name": "m", "model": "m", "active": True, "model_spec": rest}
+    named = {**entry, "id": "m", "name": "m", "model": "m", "active": True}
     document = {**(rest if isinstance(rest, dict) else {}), "data": [named, rest]}
     found = page(form, document)
-    assert found.models or (isinstance(rest, dict) and rest.get("offline") is True)
+    assert found.models
     for one in found.models:
         assert one.model.context_tokens is None or one.model.context_tokens > 0

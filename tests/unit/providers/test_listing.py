@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from pluggably.domain.catalog import Capabilities, Price, RemoteModel
 from pluggably.errors import BackendUnreachable
+from pluggably.gateway.prices import Prices
 from pluggably.net.http import HttpClient
 from pluggably.providers.listing import NOTHING, Listing, list_url
 
@@ -107,12 +108,12 @@ def body(*entries: dict[str, Any]) -> Callable[[int], Given]:
 
 
 def told(provider_says: dict[str, Any], **given: Any) -> RemoteModel:
-    """The model `m` after one fetch."""
+    """The one model of a list, `m` unless it says otherwise, after one fetch."""
 
     async def main() -> RemoteModel:
         one = listing(Provider(body({"id": "m", **provider_says})), **given)
         (found,) = await one.models()
-        assert found == one.known("m")
+        assert found == one.known(found.id)
         return found
 
     return run(main())
@@ -169,6 +170,21 @@ def test_what_is_documented_fills_the_rest() -> None:
     assert found.capabilities == Capabilities(tools=True, json_schema=True, reasoning=True)
 
 
+def test_a_bare_id_of_openai() -> None:
+    """Of a model whose list tells its id alone, the package tells price and context, and the table the rest."""
+    gpt = told({"id": "gpt-4o"}, vendor="openai", published=Prices().published("openai"))
+    assert gpt == RemoteModel(
+        id="gpt-4o",
+        name=gpt.name,
+        price=Price(input_per_million="2.5", cached_input_per_million="1.25", output_per_million="10"),
+        free=False,
+        context_tokens=128_000,
+        input_modalities=("text", "image"),
+        output_modalities=("text",),
+        capabilities=Capabilities(tools=True, json_schema=True, reasoning=False),
+    )
+
+
 def test_nothing_is_known_of_a_stranger() -> None:
     """A model that nobody named and no list has is None, not an empty answer."""
 
@@ -178,6 +194,29 @@ def test_nothing_is_known_of_a_stranger() -> None:
         await one.models()
         assert one.known("x") is None
         assert one.known("b") == RemoteModel(id="b", context_tokens=1000)
+
+    run(main())
+
+
+def test_a_stranger_is_known_as_soon_as_anything_is() -> None:
+    """What is known of a model in no list follows the published prices and the list as they come."""
+
+    async def main() -> None:
+        published = PriceList({"x": rates("5", "6"), "new": rates("1", "1")})
+        clock = Clock()
+        provider = Provider()
+        one = listing(provider, clock, published=published)
+        assert one.known("x") is None
+        await published.load(["x"])
+        found = one.known("x")
+        assert found is not None
+        assert found.price == rates("5", "6")
+        assert one.known("new") is None
+        provider.answers = body({"id": "new"})
+        await one.models()
+        found = one.known("new")
+        assert found is not None
+        assert found.price == rates("1", "1")
 
     run(main())
 
@@ -621,11 +660,12 @@ def test_a_list_that_cannot_be_kept_is_served_all_the_same(tmp_path: Path) -> No
         ("/models?verbose=true", "", "https://x.example/v1/models?verbose=true"),
         ("/models", "api-version=2026-01-01", "https://x.example/v1/models?api-version=2026-01-01"),
         ("/models?a=1", "b=2", "https://x.example/v1/models?a=1&b=2"),
+        ("../api/v0/models", "", "https://x.example/api/v0/models"),
         ("https://y.example/list", "", "https://y.example/list"),
     ],
 )
 def test_where_a_list_is(path: str, query: str, expected: str) -> None:
-    """A path follows the base URL; a whole URL stands for itself; the provider's query goes with both."""
+    """A path follows the base URL, or goes up from it; a whole URL stands for itself; the query goes with all."""
     assert list_url("https://x.example/v1/", path, query) == expected
 
 
