@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -52,6 +53,8 @@ WAIT_S = 5.0
 KEPT_VERSION = 1
 NOTHING = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
 
+# A provider whose entry has changed has two listings for a while, and they write the same file.
+_WRITING = threading.Lock()
 _ACCEPT = {"Accept": "application/json"}
 
 
@@ -404,11 +407,13 @@ def _read_kept(path: Path, source: str) -> Kept | None:
 
 def _write_kept(path: Path, kept: Kept) -> None:
     """Whole or not at all. Raises: OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(msgspec.json.encode(kept))
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    new = path.with_name(f".{path.name}.new")
+    with _WRITING:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            new.write_bytes(msgspec.json.encode(kept))
+            new.replace(path)
+        except OSError:
+            with suppress(OSError):
+                new.unlink()
+            raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,7 +19,9 @@ from pluggably.domain.catalog import Capabilities, Price, RemoteModel
 from pluggably.errors import BackendUnreachable
 from pluggably.gateway.prices import Prices
 from pluggably.net.http import HttpClient
+from pluggably.providers.list_forms import FORMS
 from pluggably.providers.listing import NOTHING, Listing, list_url
+from pluggably.providers.presets import PRESETS
 
 T = TypeVar("T")
 
@@ -667,6 +670,14 @@ def test_a_list_that_cannot_be_kept_is_served_all_the_same(tmp_path: Path) -> No
 def test_where_a_list_is(path: str, query: str, expected: str) -> None:
     """A path follows the base URL, or goes up from it; a whole URL stands for itself; the query goes with all."""
     assert list_url("https://x.example/v1/", path, query) == expected
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_presets_list_can_be_read(name: str) -> None:
+    """The form that a preset names exists, and its expression over free models is one."""
+    models, free = PRESETS[name].models, PRESETS[name].free_models
+    assert models is None or models.form in FORMS
+    assert free is None or re.compile(free)
 
 
 def test_a_form_that_does_not_exist_is_refused() -> None:
