@@ -96,15 +96,13 @@ def _is_id(value: Any) -> TypeGuard[str]:
 
 
 def _is_off(entry: Entry) -> bool:
-    """Groq's `active` and Venice's `offline`."""
-    return entry.get("active") is False or _at(entry, ("model_spec", "offline")) is True
+    """Groq's `active`."""
+    return entry.get("active") is False
 
 
 # ── facts, by the names that vendors share ──────────────────────────────────────────────────────────────────────────
 
-_NAME: tuple[Path, ...] = (
-    ("display_name",), ("displayName",), ("model_spec", "name"), ("title",), ("name",),
-)  # fmt: skip
+_NAME: tuple[Path, ...] = (("display_name",), ("displayName",), ("title",), ("name",))
 
 # The first that is told counts; what one request may really use comes before what the model was made for.
 _CONTEXT: tuple[Path, ...] = (
@@ -117,8 +115,6 @@ _CONTEXT: tuple[Path, ...] = (
     ("contextLength",),  # Fireworks
     ("meta", "n_ctx"),  # llama.cpp
     ("meta", "n_ctx_train"),
-    ("metadata", "context_length"),  # DeepInfra
-    ("model_spec", "availableContextTokens"),  # Venice
     ("limits", "max_input_tokens"),  # GitHub
     ("max_input_tokens",),  # Anthropic
     ("max_prompt_length",),  # xAI
@@ -131,35 +127,28 @@ _MAX_OUTPUT: tuple[Path, ...] = (
     ("max_output_tokens",),
     ("max_output_length",),
     ("top_provider", "max_completion_tokens"),  # OpenRouter
-    ("model_spec", "maxCompletionTokens"),
     ("limits", "max_output_tokens"),
     ("outputTokenLimit",),
 )
 
 _TOOLS: tuple[Path, ...] = (
     ("supports_tools",), ("supportsTools",), ("supports_function_calling",), ("capabilities", "function_calling"),
-    ("model_spec", "capabilities", "supportsFunctionCalling"),
 )  # fmt: skip
 _JSON_SCHEMA: tuple[Path, ...] = (
     ("supports_structured_output",), ("supports_json_schema",), ("capabilities", "structured_outputs"),
-    ("model_spec", "capabilities", "supportsResponseSchema"),
 )  # fmt: skip
 _REASONING: tuple[Path, ...] = (
     ("supports_reasoning",), ("capabilities", "reasoning"), ("capabilities", "thinking"), ("thinking",),
-    ("model_spec", "capabilities", "supportsReasoning"),
 )  # fmt: skip
 _IMAGE_INPUT: tuple[Path, ...] = (
     ("supports_image_in",), ("supports_image_input",), ("supportsImageInput",), ("supports_vision",),
-    ("capabilities", "vision"), ("capabilities", "image_input"), ("model_spec", "capabilities", "supportsVision"),
+    ("capabilities", "vision"), ("capabilities", "image_input"),
 )  # fmt: skip
-_AUDIO_INPUT: tuple[Path, ...] = (("capabilities", "audio"), ("model_spec", "capabilities", "supportsAudioInput"))
+_AUDIO_INPUT: tuple[Path, ...] = (("capabilities", "audio"),)
 _FILE_INPUT: tuple[Path, ...] = (("capabilities", "pdf_input"),)
 
 # Lists of words: what a model supports, under names that differ in their dashes only.
-_WORD_LISTS: tuple[Path, ...] = (
-    ("supported_parameters",), ("supported_features",), ("capabilities",), ("features",), ("tags",),
-    ("metadata", "tags"),
-)  # fmt: skip
+_WORD_LISTS: tuple[Path, ...] = (("supported_parameters",), ("supported_features",), ("capabilities",), ("tags",))
 _TOOL_WORDS = {"tools", "tool_choice", "tool_use", "tool_calling", "tool_call", "function_calling"}
 _JSON_SCHEMA_WORDS = {"structured_outputs", "structured_output", "json_schema"}
 _REASONING_WORDS = {"reasoning", "include_reasoning", "reasoning_effort", "thinking"}
@@ -180,13 +169,8 @@ _KINDS: dict[str, tuple[Modality, ...]] = {
         (),
     ),
 }  # fmt: skip
-# What can be asked of a model, at Cohere and at Google.
-_METHODS: dict[str, Modality] = {
-    "chat": "text",
-    "embed": "embedding",
-    "generatecontent": "text",
-    "embedcontent": "embedding",
-}
+# What can be asked of a model at Google, in lower case.
+_METHODS: dict[str, Modality] = {"generatecontent": "text", "embedcontent": "embedding"}
 
 
 def _described(model_id: str, entry: Entry, price: Price | None = None) -> RemoteModel:
@@ -251,7 +235,7 @@ def _outputs(entry: Entry) -> tuple[Modality, ...] | None:
         told = _arrow(entry, 1)
     if told is not None:
         return tuple(dict.fromkeys(_OUTPUTS[word] for word in told if word in _OUTPUTS))
-    methods = _strings(entry, (("endpoints",), ("supportedGenerationMethods",)))
+    methods = _strings(entry, (("supportedGenerationMethods",),))
     if methods is not None:
         return tuple(dict.fromkeys(_METHODS[method] for method in methods if method in _METHODS))
     kind = entry.get("type") or _at(entry, ("task", "name"))
@@ -411,20 +395,6 @@ def _xai_quote(entry: Entry) -> Quote:
     return Quote() if _is_zero(quote) else quote
 
 
-def _deepinfra_quote(entry: Entry) -> Quote:
-    """Dollars a million tokens."""
-    names = ("input_tokens", "cache_read_tokens", "output_tokens")
-    return _quote(_at(entry, ("metadata", "pricing")), names, _A_MILLION)
-
-
-def _venice_quote(entry: Entry) -> Quote:
-    """Dollars a million tokens, beside the same in another currency; `extended` are the rates of long inputs."""
-    pricing = _at(entry, ("model_spec", "pricing"))
-    dollars = {name: _at(pricing, (name, "usd")) for name in ("input", "cache_input", "output")}
-    varies = isinstance(pricing, dict) and bool(pricing.get("extended"))
-    return _quote(dollars, ("input", "cache_input", "output"), _A_MILLION, varies)
-
-
 def _cloudflare_quote(entry: Entry) -> Quote:
     """A list of rates, each with its unit and currency."""
     rows = _properties(entry).get("price")
@@ -573,10 +543,6 @@ FORMS: dict[str, Form] = {
     "huggingface": Form(reads=_huggingface),
     # docs.fireworks.ai/api-reference/list-models
     "fireworks": Form(ids=("name",), next=_cursor("nextPageToken", "pageToken")),
-    # deepinfra.com/docs/openai_api, "List models"
-    "deepinfra": Form(quote=_deepinfra_quote),
-    # docs.venice.ai/api-reference/endpoint/models/list
-    "venice": Form(quote=_venice_quote),
     # developers.cloudflare.com/api/resources/ai/subresources/models
     "cloudflare": Form(ids=("name",), reads=_cloudflare, next=_numbered),
     # docs.github.com/rest/models/catalog
@@ -585,8 +551,6 @@ FORMS: dict[str, Form] = {
     "anthropic": Form(reads=_with_max_tokens, next=_after_last_id),
     # ai.google.dev/api/models: names are `models/…`, requests take them without it
     "google": Form(ids=("name",), prefix="models/", next=_cursor("nextPageToken", "pageToken")),
-    # docs.cohere.com/reference/list-models
-    "cohere": Form(ids=("name",), next=_cursor("next_page_token", "page_token")),
     # docs.ollama.com/api/tags
     "ollama": Form(ids=("model", "name")),
 }

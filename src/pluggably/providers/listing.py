@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Protocol, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import structlog
@@ -44,6 +45,7 @@ T = TypeVar("T")
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_PAGES = 50
+MAX_GUESSED = 1000
 FETCH_S = 30.0
 LIFETIME_S = 3600.0
 RETRY_S = 60.0
@@ -51,6 +53,8 @@ WAIT_S = 5.0
 KEPT_VERSION = 1
 NOTHING = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
 
+# A provider whose entry has changed has two listings for a while, and they write the same file.
+_WRITING = threading.Lock()
 _ACCEPT = {"Accept": "application/json"}
 
 
@@ -120,6 +124,7 @@ class Listing:
         self._source = hashlib.sha256(f"{url} {form}".encode()).hexdigest()
         self._told: dict[str, Listed] = {}
         self._merged: dict[str, RemoteModel] = {}
+        self._guessed: dict[str, tuple[RemoteModel | None, RemoteModel | None]] = {}
         self._shown: list[RemoteModel] | None = None
         self._fetched_at: float | None = None
         self._failed_at: float | None = None
@@ -141,7 +146,17 @@ class Listing:
 
     def known(self, model: str) -> RemoteModel | None:
         """What is known now of a model, by the provider's own id, also of one that is in no list. No I/O."""
-        return self._merged.get(model) or self._merge(model)
+        found = self._merged.get(model)
+        if found is not None:
+            return found
+        # In no list: put together once, and again when the published price has been looked up meanwhile.
+        published = self._published.loaded(model) if self._published is not None else None
+        guess = self._guessed.get(model)
+        if guess is None or guess[0] is not published:
+            if len(self._guessed) >= MAX_GUESSED:  # clients name the models
+                self._guessed.clear()
+            guess = self._guessed[model] = (published, self._merge(model))
+        return guess[1]
 
     def told_price(self, model: str) -> Price | None:
         """The price by which a cost may be computed: the operator's, else the provider's own."""
@@ -177,6 +192,7 @@ class Listing:
             if kept is not None and self._fetched_at is None:
                 self._told = {listed.model.id: listed for listed in kept.models}
                 self._fetched_at = kept.fetched_at
+                self._guessed.clear()
             self._recalled = True
 
     async def close(self) -> None:
@@ -295,6 +311,7 @@ class Listing:
         merged = await asyncio.to_thread(self._merge_all, ids)
         if told is self._told:
             self._merged, self._shown = merged, list(merged.values())
+            self._guessed.clear()
 
     def _merge_all(self, ids: Iterable[str]) -> dict[str, RemoteModel]:
         return {model: self._merge(model) or RemoteModel(id=model) for model in ids}
@@ -353,8 +370,9 @@ class Listing:
 
 
 def list_url(base_url: str, path: str, query: str = "") -> str:
-    """The address of a list: `path` behind the base URL, or itself where it is a whole URL."""
-    url = path if path.startswith(("http://", "https://")) else base_url.rstrip("/") + path
+    """The address of a list: `path` behind the base URL (`../` goes up from it), or itself where it is a whole URL."""
+    base = base_url.rstrip("/")
+    url = base + path if path.startswith("/") else urljoin(base + "/", path)
     return _with_query(url, dict(parse_qsl(query, keep_blank_values=True)))
 
 
@@ -389,11 +407,13 @@ def _read_kept(path: Path, source: str) -> Kept | None:
 
 def _write_kept(path: Path, kept: Kept) -> None:
     """Whole or not at all. Raises: OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(msgspec.json.encode(kept))
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    new = path.with_name(f".{path.name}.new")
+    with _WRITING:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            new.write_bytes(msgspec.json.encode(kept))
+            new.replace(path)
+        except OSError:
+            with suppress(OSError):
+                new.unlink()
+            raise

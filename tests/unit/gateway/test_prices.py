@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from pluggably.domain.catalog import Price, RemoteModel
 from pluggably.domain.generation import Usage
 from pluggably.gateway.prices import Prices, decimal_text
 
 
-def cost(provider: str, model: str, prices: Prices | None = None, **usage: int | None) -> Decimal | None:
-    return asyncio.run((prices or Prices()).cost(provider, model, Usage(**usage)))  # type: ignore[arg-type]
+def cost(
+    provider: str | None, model: str, prices: Prices | None = None, told: Price | None = None, **usage: int | None
+) -> Decimal | None:
+    return asyncio.run((prices or Prices()).cost(provider, model, Usage(**usage), told))  # type: ignore[arg-type]
+
+
+def price(given: str | None = None, made: str | None = None, cached: str | None = None) -> Price:
+    return Price(input_per_million=given, cached_input_per_million=cached, output_per_million=made)
 
 
 def test_a_known_price() -> None:
@@ -56,6 +64,83 @@ def test_a_price_is_looked_up_once() -> None:
     prices = Prices()
     costs = {cost("openai", "gpt-4o", prices, input_tokens=7, output_tokens=5) for _ in range(3)}
     assert costs == {Decimal("0.0000675")}
+
+
+def test_a_told_price_stands_over_the_packages() -> None:
+    """What the operator or the provider's list says counts, exactly, also where the package has no list."""
+    told = price("0.1", "0.7", "0.03")
+    usage: dict[str, Any] = {"input_tokens": 12_347, "cached_input_tokens": 1_001, "output_tokens": 333}
+    expected = (11_346 * Decimal("0.1") + 1_001 * Decimal("0.03") + 333 * Decimal("0.7")) / 1_000_000
+    assert cost("openai", "gpt-4o", told=told, **usage) == expected == Decimal("0.00139773")
+    assert cost(None, "anything", told=told, **usage) == expected
+    assert cost(None, "anything", **usage) is None
+
+
+def test_a_told_price_without_a_cached_rate() -> None:
+    """Cached input costs what fresh input does, where nobody says otherwise."""
+    assert cost(
+        None, "m", told=price("2", "4"), input_tokens=1000, cached_input_tokens=400, output_tokens=0
+    ) == Decimal("0.002")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (price("0", "0"), Decimal(0)),
+        (price("1"), None),
+        (price(None, "1"), None),
+        (price("dear", "1"), None),
+        (price("-1", "1"), None),
+        (price("NaN", "1"), None),
+        (price(), None),
+    ],
+)
+def test_half_a_told_price_makes_no_cost(told: Price, expected: Decimal | None) -> None:
+    """A rate that is missing, or is no amount of money, leaves the cost unknown; zero is a price."""
+    assert cost("openai", "gpt-4o", told=told, input_tokens=10, output_tokens=10) == expected
+
+
+def test_half_a_price_is_enough_for_what_was_used() -> None:
+    """An embedding makes no output, so its rate for output need not be known."""
+    assert cost(None, "m", told=price("0.02"), input_tokens=1_000_000, output_tokens=0) == Decimal("0.02")
+
+
+def test_the_price_to_show() -> None:
+    """The told price, else the package's; of one in tiers the rates of a short input; else none."""
+    prices = Prices()
+
+    async def shown(price_list: str | None, model: str, told: Price | None = None) -> Price | None:
+        return await prices.price(price_list, model, told)
+
+    assert asyncio.run(shown("openai", "gpt-4o")) == price("2.5", "10", "1.25")
+    assert asyncio.run(shown("google", "gemini-2.5-pro")) == price("1.25", "10", "0.125")
+    assert asyncio.run(shown("openai", "gpt-4o", price("1"))) == price("1")
+    assert asyncio.run(shown("openai", "no-such-model")) is None
+    assert asyncio.run(shown(None, "gpt-4o")) is None
+
+
+def test_published_prices_are_known_once_loaded() -> None:
+    """Before anybody looked nothing is known; a model that the package does not have stays unknown."""
+
+    async def main() -> tuple[RemoteModel | None, RemoteModel | None, RemoteModel | None]:
+        published = Prices().published("openai")
+        before = published.loaded("gpt-4o")
+        await published.load(["gpt-4o", "no-such-model"])
+        return before, published.loaded("gpt-4o"), published.loaded("no-such-model")
+
+    before, after, stranger = asyncio.run(main())
+    assert (before, stranger) == (None, None)
+    assert after is not None
+    assert after.price == price("2.5", "10", "1.25")
+    assert after.context_tokens == 128_000
+
+
+def test_a_price_that_was_paid_is_published_too() -> None:
+    """What a cost looked up need not be looked up again for a list."""
+    prices = Prices()
+    assert cost("openai", "gpt-4o", prices, input_tokens=1, output_tokens=1) is not None
+    assert prices.published("openai").loaded("gpt-4o") is not None
+    assert prices.published("groq").loaded("gpt-4o") is None
 
 
 @pytest.mark.parametrize(
