@@ -99,4 +99,4 @@ class Filling:
                 self.values[name] = variable.default
             elif name in needed:
                 other = f", or set {variable.env}" if variable.env else ""
-                self.missing.append(f"its address needs `{name}`; give it under `variables`{other}.")
+                self.missing.append(f"its address needs `{name}` ({variable.means}); give it under `variables`{other}.")

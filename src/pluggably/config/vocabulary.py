@@ -19,6 +19,9 @@ class Variable(Protocol):
     """What fills a gap in a preset's address."""
 
     @property
+    def means(self) -> str: ...
+
+    @property
     def env(self) -> str | None: ...
 
     @property

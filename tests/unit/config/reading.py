@@ -46,6 +46,7 @@ class Command:
 
 
 class Gap(msgspec.Struct, frozen=True):
+    means: str
     env: str | None = None
     default: str | None = None
 
@@ -67,7 +68,7 @@ VOCABULARY = Vocabulary(
         "cloud": Row(
             base_url="https://{account}.{region}.example.com/{model}",
             key_env="CLOUD_KEY",
-            variables={"account": Gap("CLOUD_ACCOUNT"), "region": Gap("CLOUD_REGION", "eu")},
+            variables={"account": Gap("your account", "CLOUD_ACCOUNT"), "region": Gap("where", "CLOUD_REGION", "eu")},
         ),
     },
     codecs={"openai": Codec},

@@ -52,8 +52,8 @@ def test_half_a_provider_in_the_environment_is_told_and_left_out() -> None:
     result = found("", {"CLOUD_KEY": "k"})
     assert result.providers == {}
     assert result.warnings == (
-        "CLOUD_KEY is set, but not all that its provider needs: cloud: its address needs `account`; give it under "
-        "`variables`, or set CLOUD_ACCOUNT.",
+        "CLOUD_KEY is set, but not all that its provider needs: cloud: its address needs `account` (your account); "
+        "give it under `variables`, or set CLOUD_ACCOUNT.",
     )
     (warning,) = found("", {"CLOUD_KEY": "k", "CLOUD_ACCOUNT": "https://evil/"}).warnings
     assert warning.endswith("CLOUD_ACCOUNT must be a part of an address: letters, digits, and . _ -.")

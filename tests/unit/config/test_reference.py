@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import yaml
 
-from pluggably.config import ConfigError, References, parse_config
+from pluggably.config import ConfigError, References, Vocabulary, parse_config
 from pluggably.config.reference import config_schema
 from pluggably.config.schema import (
     Config,
@@ -29,16 +29,21 @@ from pluggably.config.schema import (
     Server,
     TimeoutLimits,
 )
+from pluggably.plugins import CODECS, RUNNERS, Plugins
+from pluggably.providers.presets import PRESETS
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "pluggably.example.yaml").read_text("utf-8")
 # A line that starts with `#` and no single space is YAML that is switched off.
 EVERYTHING = re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE)
-ENVIRONMENT = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "AZURE_OPENAI_API_KEY": "az-1"}
+ENVIRONMENT = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "CLOUDFLARE_API_TOKEN": "cf-1"}
 
 
 def read(text: str, folder: Path) -> Config:
-    return parse_config(text.encode(), "example", References(ENVIRONMENT, folder)).config
+    vocabulary = Vocabulary(presets=PRESETS, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
+    loaded = parse_config(text.encode(), "example", References(ENVIRONMENT, folder), vocabulary)
+    assert loaded.warnings == ()
+    return loaded.config
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -53,12 +58,12 @@ def test_the_example_as_it_stands_is_the_default(tmp_path: Path) -> None:
 
 
 def test_the_example_with_everything_switched_on_is_right(tmp_path: Path) -> None:
-    """Every line of it may be copied."""
+    """Every line of it may be copied: the presets, codecs and runners that are installed have no objection."""
     for name in ("mine", "groq"):
         (tmp_path / name).write_text("sk-2\n")
         (tmp_path / name).chmod(0o600)
     config = read(EVERYTHING.replace("file:/run/secrets/", "file:"), tmp_path)
-    assert set(config.providers) == {"openai", "groq", "azure", "box", "mine", "openrouter"}
+    assert set(config.providers) == {"openai", "groq", "cloudflare", "box", "mine", "openrouter"}
     assert config.aliases() == {"smart": "openai/gpt-5"}
     assert [model.id for model in config.local_models()] == ["qwen", "vllm"]
     assert list(config.routes()) == ["chat", "split", "private"]
