@@ -10,9 +10,7 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -29,7 +27,7 @@ from pluggably.domain.generation import (
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
-from pluggably.wire.codecs.openai_options import Lack, ModelRule, OpenAIOptions
+from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, lacks_of, rules_for
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
@@ -55,7 +53,8 @@ class Body(Struct):
 def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool, options: OpenAIOptions) -> Body:
     """Raises: UnsupportedParameter, InvalidRequest."""
     omissions = Omissions(request, backend)
-    lacks = _lacks(options, model, request.text)
+    asked = request.text.reasoning
+    lacks = lacks_of(options.lacks, options.model_rules, model, asked.effort if asked else None)
     messages, origins = Messages(backend, options, omissions).build(request.messages)
     value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
     if stream:
@@ -89,20 +88,6 @@ def embeddings_body(request: GenerationRequest, model: str, backend: str, option
 
 
 # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _lacks(options: OpenAIOptions, model: str, parameters: TextParameters) -> frozenset[Lack]:
-    asked = parameters.reasoning.effort if parameters.reasoning else None
-    lacks: set[Lack] = set(options.lacks)
-    for rule in _rules_for(options.model_rules, model):
-        if (asked or rule.default_effort) not in rule.unless_effort:
-            lacks.update(rule.lacks)
-    return frozenset(lacks)
-
-
-@lru_cache(maxsize=512)
-def _rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
-    return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
 def _put_text_parameters(
@@ -148,7 +133,7 @@ def _put_effort(
         return
     effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
     field, known = options.effort_field, options.efforts
-    for rule in _rules_for(options.model_rules, model):
+    for rule in rules_for(options.model_rules, model):
         field, known = rule.effort_field or field, rule.efforts or known
     if "reasoning" in lacks:
         omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
@@ -246,16 +231,18 @@ def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: f
 
 
 def _merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
-    """Puts the request's options for this backend into the body, over what stands there.
+    """Puts the request's options for this backend into the body, over what stands there."""
+    if own:
+        refuse_own(own, _NOT_OVERRIDABLE, backend)
+        value.update(own)
 
-    Raises: InvalidRequest for what the gateway itself must decide."""
-    if not own:
-        return
-    for key in _NOT_OVERRIDABLE:
+
+def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
+    """Raises: InvalidRequest for options that the gateway itself must decide."""
+    for key in keys:
         if key in own:
             escaped = backend.replace("~", "~0").replace("/", "~1")
             raise InvalidRequest(
                 f"`{key}` cannot be set through provider_options; use the request's own fields.",
                 pointer=f"/provider_options/{escaped}/{key}",
             )
-    value.update(own)
