@@ -243,8 +243,8 @@ class OpenAIResponsesCodec:
                 elif part.type == "refusal":
                     events += self._items.refusal(part.refusal)
                 else:  # in a message of its own, so that it can go back as an item
-                    odd = ProviderItem(self._asked.backend, {**item, "content": [value]})
-                    events += self._items.whole(odd)
+                    alone: JsonObject = {"type": "message", "role": "assistant", "content": [value]}
+                    events += self._items.whole(ProviderItem(self._asked.backend, alone))
             if part.annotations and self._items.is_open(Text):
                 self._items.attached["annotations"] = part.annotations
             events += self._close_part()
