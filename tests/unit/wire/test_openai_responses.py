@@ -191,6 +191,20 @@ def test_a_message_of_nothing_is_left_out() -> None:
     assert body["input"] == [{"role": "user", "content": "a"}, {"role": "user", "content": ""}]
 
 
+def test_what_is_handed_back_is_not_written_to() -> None:
+    """The same request may be made again, of another target."""
+    codec = OpenAIResponsesCodec(ResponsesOptions())
+    address = Address(base_url="https://v.test/v1", model="m", backend="vendor", stream=False)
+    data = {"type": "message", "role": "assistant", "content": [{"type": "output_scent"}]}
+    part = {"type": "provider_item", "provider": "vendor", "data": dict(data)}
+    message = {"role": "assistant", "content": [part], "provider_options": {"vendor": {"phase": "commentary"}}}
+    request = generation_request({"input": [message]})
+    call = codec.begin(request, address).next
+    assert call is not None
+    assert msgspec.json.decode(call.body)["input"] == [{**data, "phase": "commentary"}]
+    assert request.messages[0].content == [ProviderItem("vendor", data)]
+
+
 # ── whatever a server mixes ─────────────────────────────────────────────────────────────────────────────────────────
 
 indexes = st.integers(0, 2)

@@ -50,7 +50,7 @@ class InputItems:
             own = own_options(message.provider_options, self._backend)
             for item in self._items(message, f"/input/{index}"):
                 # What a client says of an answer's message says nothing of the calls and the reasoning beside it.
-                if own and ("role" in item or message.role != "assistant"):
+                if own and ("role" in item or item["type"] == "function_call_output"):
                     merged(item, own)
                 built.append(item)
                 origins.append(index)
