@@ -78,6 +78,14 @@ def lacks_of(
     return frozenset(lacks)
 
 
+def efforts_of(always: tuple[Effort, ...], rules: tuple[ModelRule, ...], model: str) -> tuple[Effort, ...]:
+    """The efforts that a model understands; empty: all."""
+    known = always
+    for rule in rules_for(rules, model):
+        known = rule.efforts or known
+    return known
+
+
 @lru_cache(maxsize=512)
 def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
     return tuple(rule for rule in rules if re.match(rule.models, model))

@@ -21,13 +21,15 @@ from pluggably.domain.generation import (
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
+    ResponseFormat,
     TextParameters,
     Tool,
+    ToolChoice,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
-from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, lacks_of, rules_for
+from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, efforts_of, lacks_of, rules_for
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
@@ -132,9 +134,10 @@ def _put_effort(
     if parameters.reasoning is None:
         return
     effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
-    field, known = options.effort_field, options.efforts
+    known = efforts_of(options.efforts, options.model_rules, model)
+    field = options.effort_field
     for rule in rules_for(options.model_rules, model):
-        field, known = rule.effort_field or field, rule.efforts or known
+        field = rule.effort_field or field
     if "reasoning" in lacks:
         omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
     elif effort == "none" and options.effort_none:
@@ -169,26 +172,13 @@ def _put_tools(
         return
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
     choice = request.tool_choice
+    check_tool_choice(choice, lacks, backend)
     if "tool_choice" in lacks:
         if choice == "none":
             del value["tools"]
             return
-        if choice != "auto":
-            raise UnsupportedParameter(
-                f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
-            )
     elif isinstance(choice, NamedTool):
-        if "named_tool" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone.",
-                pointer="/tool_choice",
-            )
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-    elif choice == "required" and "required_tool" in lacks:
-        raise UnsupportedParameter(
-            f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`.",
-            pointer="/tool_choice",
-        )
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
     if request.parallel_tool_calls is not None:
@@ -196,6 +186,21 @@ def _put_tools(
             omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
         else:
             value["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter for a call that cannot be demanded."""
+    if choice in ("auto", "none"):
+        return
+    if "tool_choice" in lacks:
+        detail = f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`."
+    elif isinstance(choice, NamedTool) and "named_tool" in lacks:
+        detail = f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone."
+    elif choice == "required" and "required_tool" in lacks:
+        detail = f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/tool_choice")
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
@@ -209,22 +214,24 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
 
 
 def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
-    """Raises: UnsupportedParameter."""
     wanted = request.response_format
+    check_format(wanted, lacks, backend)
     if isinstance(wanted, JsonFormat):
-        if "json" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} takes no `json` without a schema; use `json_schema`.", pointer="/response_format"
-            )
         value["response_format"] = {"type": "json_object"}
     elif isinstance(wanted, JsonSchemaFormat):
-        if "json_schema" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt.",
-                pointer="/response_format",
-            )
         schema = {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict}
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+
+def check_format(wanted: ResponseFormat | None, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter for a form of answer that is not to be had."""
+    if isinstance(wanted, JsonFormat) and "json" in lacks:
+        detail = f"{backend} takes no `json` without a schema; use `json_schema`."
+    elif isinstance(wanted, JsonSchemaFormat) and "json_schema" in lacks:
+        detail = f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/response_format")
 
 
 # ── provider options ────────────────────────────────────────────────────────────────────────────────────────────────

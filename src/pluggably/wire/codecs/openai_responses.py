@@ -98,6 +98,7 @@ class OpenAIResponsesCodec:
             modality=request.modality,
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
+            error_codes=self._options.error_codes,
         )
         call = HttpCall(
             url=f"{address.base_url}/responses",

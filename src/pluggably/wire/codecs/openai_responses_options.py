@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from pluggably.wire.codecs.openai_options import Input, Lack, ModelRule
+from pluggably.domain.generation import Effort
+from pluggably.wire.codecs.openai_options import Input, Lack, Meaning, ModelRule
 
 
 class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,11 +26,16 @@ class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encrypted_reasoning: bool = True
     # What the model shows of its reasoning; None: nothing. OpenAI gives it to verified organisations only.
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = None
+    # The efforts that are understood; another is dropped with a warning. Empty: all.
+    efforts: tuple[Effort, ...] = ()
     # A regular expression, matched from the start of the vendor's model id: models that give no streams. They are asked
     # for a whole answer, whose events then come at once.
     unstreamed: str | None = None
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url")
     lacks: tuple[Lack, ...] = ()
+    # Of a rule all counts but `effort_field`: this wire has one place for it.
     model_rules: tuple[ModelRule, ...] = ()
+    # The vendor's own codes or types of errors, in lower case, and what each means, where nothing else tells it.
+    error_codes: dict[str, Meaning] = {}
     # Fields that go into every body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}

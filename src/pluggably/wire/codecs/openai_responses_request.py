@@ -24,8 +24,8 @@ from pluggably.domain.generation import (
 from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import merged, own_options
-from pluggably.wire.codecs.openai_options import Lack, lacks_of
-from pluggably.wire.codecs.openai_request import Body, refuse_own
+from pluggably.wire.codecs.openai_options import Lack, efforts_of, lacks_of
+from pluggably.wire.codecs.openai_request import Body, check_format, check_tool_choice, refuse_own
 from pluggably.wire.codecs.openai_responses_input import InputItems
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
 
@@ -54,15 +54,16 @@ def responses_body(
     value: JsonObject = {"model": model, "input": items, "store": options.store}
     if stream:
         value["stream"] = True
-    _put_parameters(value, request.text, options, lacks, omissions, backend)
+    _put_parameters(value, request.text, model, options, lacks, omissions, backend)
     _put_tools(value, request, lacks, omissions, backend)
-    _put_format(value, request)
+    _put_format(value, request, lacks, backend)
     return Body(_joined(_joined(dict(options.extra_body), value), own), omissions, origins)
 
 
 def _put_parameters(
     value: JsonObject,
     parameters: TextParameters,
+    model: str,
     options: ResponsesOptions,
     lacks: frozenset[Lack],
     omissions: Omissions,
@@ -82,10 +83,15 @@ def _put_parameters(
             omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
         else:
             value[name] = wanted
-    if parameters.reasoning is not None and "reasoning" in lacks:
-        omissions.hint("/parameters/reasoning/effort", f"{backend} takes no reasoning effort for this model")
-    elif "reasoning" not in lacks:
-        reasoning: JsonObject = {"effort": parameters.reasoning.effort} if parameters.reasoning else {}
+    effort, pointer = parameters.reasoning.effort if parameters.reasoning else None, "/parameters/reasoning/effort"
+    known = efforts_of(options.efforts, options.model_rules, model)
+    if effort is not None and "reasoning" in lacks:
+        omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
+    elif effort is not None and known and effort not in known:
+        omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
+        effort = None
+    if "reasoning" not in lacks:
+        reasoning: JsonObject = {"effort": effort} if effort is not None else {}
         if options.reasoning_summary is not None:
             reasoning["summary"] = options.reasoning_summary
         if reasoning:
@@ -108,15 +114,11 @@ def _put_tools(
     if not request.tools:
         return
     choice = request.tool_choice
+    check_tool_choice(choice, lacks, backend)
     if "tool_choice" in lacks and choice == "none":
         return
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
-    if "tool_choice" in lacks:
-        if choice != "auto":
-            raise UnsupportedParameter(
-                f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
-            )
-    elif isinstance(choice, NamedTool):
+    if isinstance(choice, NamedTool):
         value["tool_choice"] = {"type": "function", "name": choice.name}
     elif choice != "auto":  # the vendors' default
         value["tool_choice"] = choice
@@ -139,8 +141,9 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
     return merged(theirs, own_options(tool.provider_options, backend))
 
 
-def _put_format(value: JsonObject, request: GenerationRequest) -> None:
+def _put_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
     wanted = request.response_format
+    check_format(wanted, lacks, backend)
     if isinstance(wanted, JsonFormat):
         value["text"] = {"format": {"type": "json_object"}}
     elif isinstance(wanted, JsonSchemaFormat):
