@@ -35,7 +35,7 @@ events after which the answer is complete (otherwise: all).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -306,16 +306,27 @@ def check_error_in_200(
 
 
 def check_unknown_fields(factory: CodecFactory, conversation: Conversation, opaque: frozenset[str] = OPAQUE) -> None:
-    """Fields that are not documented change nothing."""
+    """Fields that are not documented change nothing. They are put into every object but those that the answer hands on
+    as they came, which are known by their name, or because the answer holds the very same object."""
     reply = _reply(conversation)
+    handed_on = list(_objects_in(conversation.answer))
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [changed(entry) for entry in value]
+        if not isinstance(value, dict) or value in handed_on:
+            return value
+        known = {key: entry if key in opaque else changed(entry) for key, entry in value.items()}
+        return {"x_new": {"deep": [1, None]}, **known, "x_newer": "later"}
+
     if reply.sse is not None:
-        entries = [_with_unknown(entry, opaque) if isinstance(entry, dict) else entry for entry in reply.sse]
-        changed = msgspec.structs.replace(reply, sse=entries)
+        entries = [changed(entry) if isinstance(entry, dict) else entry for entry in reply.sse]
+        reply = msgspec.structs.replace(reply, sse=entries)
     elif reply.text is None:
-        changed = msgspec.structs.replace(reply, value=_with_unknown(reply.value, opaque))
+        reply = msgspec.structs.replace(reply, value=changed(reply.value))
     else:
         return
-    check_reply(factory, msgspec.structs.replace(conversation, reply=changed))
+    check_reply(factory, msgspec.structs.replace(conversation, reply=reply))
 
 
 # ── running a codec ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -388,13 +399,11 @@ def _as_data(entry: Any) -> bytes:
     return entry.encode() if isinstance(entry, str) else msgspec.json.encode(entry)
 
 
-def _with_unknown(value: Any, opaque: frozenset[str]) -> Any:
-    if isinstance(value, list):
-        return [_with_unknown(entry, opaque) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    known = {key: entry if key in opaque else _with_unknown(entry, opaque) for key, entry in value.items()}
-    return {"x_new": {"deep": [1, None]}, **known, "x_newer": "later"}
+def _objects_in(value: Any) -> Iterator[Json]:
+    if isinstance(value, dict):
+        yield value
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects_in(entry)
 
 
 def _text_of(item: object) -> str | None:

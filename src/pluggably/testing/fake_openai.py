@@ -1,4 +1,4 @@
-"""An HTTP server that speaks OpenAI's Chat Completions and Embeddings, and breaks in every known way.
+"""An HTTP server that speaks OpenAI's Chat Completions, Responses and Embeddings, and breaks in every known way.
 
 Here lives a fake vendor for tests: of this project, and of whoever writes a plugin for it. It is no model:
 the *name* of the requested model says what to answer and what to break, so that a test needs no second way
@@ -9,9 +9,9 @@ to talk to the server. What does not live here: anything that the gateway import
         fake.requests[-1].body                # what arrived, and whether the client stayed to the end
 
 or `python -m pluggably.testing.fake_openai --port 9000`. Every model answers plain and streamed, on
-`/v1/chat/completions`; the faults work on `/v1/embeddings` as well. The words are the same in both forms,
-because the plain answer is folded from the streamed deltas. Numbers in a name may be left out from the
-right.
+`/v1/chat/completions` and on `/v1/responses` (whose form is in `fake_openai_responses`); the faults work on
+`/v1/embeddings` as well. The words are the same in all forms, because the plain answer is folded from the
+streamed deltas. Numbers in a name may be left out from the right.
 
 Answers
 
@@ -66,7 +66,7 @@ Faults of the connection; an *event* is one `data:`, the opening role event and 
                                           else after half of the body
     stall-<k>                             k events (0), then silence until the client leaves; plain: 0 is
                                           silence from the start, else half of the body
-    no-done                               a finish reason, but no `[DONE]`
+    no-done                               a finish reason, but no `[DONE]` (which `/v1/responses` never sends)
     drip                                  every byte in a write of its own
     many-in-one                           all events in one write
     crlf                                  CRLF line ends, comments, `event:`, `id:` and `retry:` lines,
@@ -105,7 +105,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -113,6 +113,8 @@ from email.utils import formatdate
 from typing import Any, Literal, NoReturn
 
 from aiohttp import web
+
+from pluggably.testing import fake_openai_responses as responses
 
 Json = dict[str, Any]
 Numbers = tuple[int, ...]
@@ -594,12 +596,12 @@ def _embeddings(body: Json, dimensions: int) -> Json:
     return {"object": "list", "data": data, "model": body["model"], "usage": usage}
 
 
-def _frame(data: bytes, position: int, is_crlf: bool) -> bytes:
+def _frame(data: bytes, position: int, is_crlf: bool, name: str) -> bytes:
     if not is_crlf:
-        return b"data: " + data + b"\n\n"
+        return (f"event: {name}\n".encode() if name else b"") + b"data: " + data + b"\n\n"
     # Source: the WHATWG HTML standard, "Server-sent events": comments, any line end, and the space after the
     # colon is optional.
-    head = f": comment {position}\r\nevent: message\r\nid: {position}\r\nretry: 3000\r\ndata:".encode()
+    head = f": comment {position}\r\nevent: {name or 'message'}\r\nid: {position}\r\nretry: 3000\r\ndata:".encode()
     return head + data + b"\r\n\r\n"
 
 
@@ -653,11 +655,15 @@ class FakeOpenAI:
     async def _respond(self, request: web.Request, seen: RecordedRequest) -> web.StreamResponse:
         refusal = self._check_key(seen)
         if refusal is None and (seen.method, seen.path) == ("POST", "/v1/chat/completions"):
-            refusal = self._check_body(seen.body, _CHAT_FIELDS, "messages")
+            refusal = self._check_body(seen.body, _CHAT_FIELDS, "messages", _wrong_shape)
             if refusal is None:
                 return await self._chat(request, seen)
+        elif refusal is None and (seen.method, seen.path) == ("POST", "/v1/responses"):
+            refusal = self._check_body(seen.body, responses.FIELDS, "input", responses.wrong_shape)
+            if refusal is None:
+                return await self._response(request, seen)
         elif refusal is None and (seen.method, seen.path) == ("POST", "/v1/embeddings"):
-            refusal = self._check_body(seen.body, _EMBEDDING_FIELDS, "input")
+            refusal = self._check_body(seen.body, _EMBEDDING_FIELDS, "input", _wrong_shape)
             if refusal is None:
                 return await self._embed(request, seen)
         elif refusal is None:
@@ -673,7 +679,9 @@ class FakeOpenAI:
             return _refuse(401, "You didn't provide an API key.", _BAD)
         return _refuse(401, f"Incorrect API key provided: {given[:4]}***.", _BAD, None, "invalid_api_key")
 
-    def _check_body(self, body: Any, known: str, required: str) -> Reply | None:
+    def _check_body(
+        self, body: Any, known: str, required: str, wrong_shape: Callable[[Json], str | None]
+    ) -> Reply | None:
         if not isinstance(body, dict):
             return _refuse(400, "We could not parse the JSON body of your request.", _BAD)
         for name in ("model", required):
@@ -685,7 +693,7 @@ class FakeOpenAI:
         if body.get("stream_options") and not body.get("stream"):
             text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             return _refuse(400, text, _BAD, "stream_options")
-        wrong = "model" if not isinstance(body["model"], str) else _wrong_shape(body)
+        wrong = "model" if not isinstance(body["model"], str) else wrong_shape(body)
         return _refuse(400, f"Invalid value: '{wrong}'.", _BAD, wrong, "invalid_value") if wrong else None
 
     def _refusal_of(self, body: Json, name: str, numbers: Numbers) -> Reply | None:
@@ -719,7 +727,33 @@ class FakeOpenAI:
         events = [b"{not JSON"] if name == "garbage" else list(completion.streamed())
         if how.has_done and answer.error_after is None:
             events.append(b"[DONE]")
-        return await self._send_stream(request, seen, events, how, tokens=len(answer.deltas))
+        return await self._send_stream(request, seen, events, how, range(1, len(answer.deltas) + 1))
+
+    async def _response(self, request: web.Request, seen: RecordedRequest) -> web.StreamResponse:
+        body: Json = seen.body
+        found = parse_model(body["model"])
+        if found is None or found[0] in _EMBEDDERS:
+            return await self._send_plain(request, seen, _unknown_model(body["model"]), Delivery())
+        name, numbers = found
+        how = _delivery_of(name, numbers)
+        reply = self._refusal_of(body, name, numbers)
+        if reply is not None:
+            return await self._send_plain(request, seen, reply, how)
+        chat = responses.as_chat(body)
+        completion = _Completion(_answer_of(name, numbers, chat), chat)
+        answer = completion.answer
+        usage = completion.usage() if answer.has_usage else None
+        forms = responses.ResponseForms(body, answer.deltas, answer.finish_reason, usage, _logprobs_of)
+        if bool(body.get("stream")) is how.is_swapped:
+            how = replace(how, header_delay_s=how.header_delay_s + how.token_delay_s * len(answer.deltas))
+            return await self._send_plain(request, seen, Reply(_encode(forms.plain())), how)
+        told = [("", b"{not JSON")]
+        if name != "garbage":
+            error = _error(_SERVER_ERROR, "server_error")
+            told = [(kind, _encode(event)) for kind, event in forms.streamed(answer.error_after, error)]
+        names, events = [kind for kind, _ in told], [event for _, event in told]
+        slow = {position for position, kind in enumerate(names) if kind.endswith(".delta")}
+        return await self._send_stream(request, seen, events, how, slow, names)
 
     async def _embed(self, request: web.Request, seen: RecordedRequest) -> web.StreamResponse:
         body: Json = seen.body
@@ -754,15 +788,25 @@ class FakeOpenAI:
         return response
 
     async def _send_stream(
-        self, request: web.Request, seen: RecordedRequest, events: list[bytes], how: Delivery, tokens: int
+        self,
+        request: web.Request,
+        seen: RecordedRequest,
+        events: list[bytes],
+        how: Delivery,
+        slow: Container[int],
+        names: Sequence[str] = (),
     ) -> web.StreamResponse:
+        """`slow` are the positions of the events that a pause of `how` stands before."""
         await asyncio.sleep(how.header_delay_s)
         if how.cut == "reset" and how.cut_after == 0:
             await _cut(request, seen, how.cut)
         response = web.StreamResponse(headers=_headers("text/event-stream; charset=utf-8", how))
         await response.prepare(request)
         squeezer = zlib.compressobj(wbits=31) if how.is_gzip else None
-        frames = [_frame(data, position, how.is_crlf) for position, data in enumerate(events)]
+        frames = [
+            _frame(data, position, how.is_crlf, names[position] if names else "")
+            for position, data in enumerate(events)
+        ]
         if how.writes == "all":
             await response.write(b"".join(frames))
             seen.events_sent = len(frames)
@@ -770,7 +814,7 @@ class FakeOpenAI:
         for position, frame in enumerate(frames):
             if how.cut and position == how.cut_after:
                 break
-            if 0 < position <= tokens:
+            if position in slow:
                 await asyncio.sleep(how.token_delay_s)
             data = squeezer.compress(frame) + squeezer.flush(zlib.Z_SYNC_FLUSH) if squeezer else frame
             await _write(response, data, how)

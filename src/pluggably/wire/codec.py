@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pluggably.domain.generation import (
     Embedding,
@@ -26,7 +26,9 @@ from pluggably.domain.generation import (
     ItemDelta,
     ItemStarted,
     JsonObject,
+    NamedTool,
     ProviderItem,
+    ProviderOptions,
     Reasoning,
     Refusal,
     Text,
@@ -175,12 +177,20 @@ class OutputItems:
     def refusal(self, piece: str) -> list[Event]:
         return self._more(Refusal, "refusal", piece)
 
-    def tool_call(self, key: Any, arguments: str, *, id: str = "", name: str = "") -> list[Event]:  # noqa: A002
-        """More of the tool call that the wire knows as `key`; its first piece brings `id` and `name`."""
+    def tool_call(
+        self,
+        key: Any,
+        arguments: str,
+        *,
+        id: str = "",  # noqa: A002
+        name: str = "",
+        provider_options: ProviderOptions | UnsetType = UNSET,
+    ) -> list[Event]:
+        """More of the tool call that the wire knows as `key`; its first piece brings the rest."""
         events: list[Event] = []
         if key not in self._calls:
-            events += self._close_prose()
-            call = ToolCall(id, name)
+            events += self.close_prose()
+            call = ToolCall(id, name, provider_options=provider_options)
             self._calls[key] = (self._count, call, [])
             events.append(ItemStarted(self._count, call))
             self._count += 1
@@ -192,14 +202,14 @@ class OutputItems:
 
     def whole(self, item: Embedding | ProviderItem | Reasoning) -> list[Event]:
         """An item that comes in one piece."""
-        events = self._close_prose()
+        events = self.close_prose()
         events += (ItemStarted(self._count, item), ItemCompleted(self._count, item))
         self._count += 1
         return events
 
     def close(self) -> list[Event]:
         """Completes every open item, in order."""
-        events = self._close_prose()
+        events = self.close_prose()
         for index, call, pieces in self._calls.values():
             events.append(ItemCompleted(index, msgspec.structs.replace(call, arguments="".join(pieces))))
         self._calls = {}
@@ -215,13 +225,14 @@ class OutputItems:
     def _open(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> list[Event]:
         if type(self._prose) is kind:
             return []
-        events = self._close_prose()
+        events = self.close_prose()
         self._prose, self._prose_index = kind(""), self._count
         events.append(ItemStarted(self._count, self._prose))
         self._count += 1
         return events
 
-    def _close_prose(self) -> list[Event]:
+    def close_prose(self) -> list[Event]:
+        """Completes the open text, reasoning or refusal, so that more of the same kind is an item of its own."""
         if self._prose is None:
             return []
         whole: Item = msgspec.structs.replace(self._prose, text="".join(self._pieces), **self.attached)
@@ -251,8 +262,22 @@ class Omissions:
         self.warned.append(Warned(GenerationWarning(code=code, parameter=pointer, detail=detail)))
 
 
+# Of a call whose answer is read whole, and of one whose answer is a stream of server-sent events.
+JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
+SSE_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+
+
 def json_body(value: JsonObject) -> bytes:
     return msgspec.json.encode(value)
+
+
+def ignored_tool_choice(request: GenerationRequest, backend: str) -> list[Event]:
+    """The warning that an answer without a tool call earns, where the request demanded one."""
+    choice = request.tool_choice
+    if not request.tools or not (choice == "required" or isinstance(choice, NamedTool)):
+        return []
+    detail = f"{backend} was told to call a tool and did not"
+    return [Warned(GenerationWarning(code="tool_choice_ignored", parameter="/tool_choice", detail=detail))]
 
 
 def fault_by_status(

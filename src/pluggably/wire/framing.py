@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pluggably.domain.generation import Event
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codec import Frame
+from pluggably.wire.codec import Codec, Frame, Step
 
 # No wire that we speak sends more in one event; a backend that never ends one must not fill our memory.
 FRAME_LIMIT_BYTES = 16 * 1024 * 1024
@@ -189,3 +190,13 @@ def _without_cr(line: bytes) -> bytes:
 
 def _too_long(limit_bytes: int) -> BackendInvalidResponse:
     return BackendInvalidResponse(f"The backend sent one event of more than {limit_bytes} bytes.")
+
+
+def whole_stream(codec: Codec, body: bytes) -> Step:
+    """What a codec makes of a stream of server-sent events that came where a whole answer was asked for."""
+    framer = SseFramer()
+    events: list[Event] = []
+    for frame in framer.feed(body) + framer.end():
+        events += codec.feed(frame).events
+    events += codec.finish().events
+    return Step(events)

@@ -344,3 +344,28 @@ def test_just_any_tool_cannot_be_demanded_where_only_a_certain_one_can() -> None
     assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
     with pytest.raises(UnsupportedParameter, match="name one"):
         sent({"input": "x", "tools": tools, "tool_choice": "required"}, options=options)
+
+
+def test_what_the_responses_wire_left_is_not_sent_to_this_one() -> None:
+    """A conversation may go on with another model of the same provider, which would refuse it."""
+    left = {"phase": "commentary", "namespace": "crm", "caller": {"type": "direct"}, "cache_control": {"type": "x"}}
+    parts = [
+        {"type": "reasoning", "text": "hm", "provider_state": {"provider": "vendor", "data": {"type": "reasoning"}}},
+        {"type": "provider_item", "provider": "vendor", "data": {"type": "web_search_call", "id": "ws_1"}},
+        {"type": "text", "text": "Looking.", "provider_options": {"vendor": left}},
+        {"type": "tool_call", "id": "a", "name": "f", "arguments": "{}", "provider_options": {"vendor": left}},
+    ]
+    body = sent({"input": [{"role": "user", "content": "x"}, {"role": "assistant", "content": parts}]})
+    assert body["messages"][1] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Looking.", "cache_control": {"type": "x"}}],
+        "tool_calls": [
+            {
+                "id": "a",
+                "type": "function",
+                "function": {"name": "f", "arguments": "{}"},
+                "cache_control": {"type": "x"},
+            }
+        ],
+    }
+    assert body["_warned"] == ["/input/1/content/0", "/input/1/content/1"]

@@ -25,17 +25,26 @@ from pluggably.domain.generation import (
     Event,
     FinishReason,
     GenerationRequest,
-    GenerationWarning,
     JsonObject,
-    NamedTool,
     ProviderItem,
     ProviderState,
     Reasoning,
     UsageReported,
-    Warned,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, OutputItems, Step, json_body
+from pluggably.wire.codec import (
+    JSON_HEADERS,
+    NOTHING,
+    SSE_HEADERS,
+    Address,
+    Frame,
+    HttpCall,
+    HttpReply,
+    OutputItems,
+    Step,
+    ignored_tool_choice,
+    json_body,
+)
 from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.openai_reply import (
@@ -53,10 +62,8 @@ from pluggably.wire.codecs.openai_reply import (
     split_content,
 )
 from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
-from pluggably.wire.framing import SseFramer
+from pluggably.wire.framing import whole_stream
 
-_PLAIN_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-_STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 
 
@@ -98,7 +105,7 @@ class OpenAICodec:
         )
         call = HttpCall(
             url=f"{address.base_url}/{path}",
-            headers=_STREAM_HEADERS if stream else _PLAIN_HEADERS,
+            headers=SSE_HEADERS if stream else JSON_HEADERS,
             body=json_body(body.value),
             framing="sse" if stream else None,
         )
@@ -110,7 +117,7 @@ class OpenAICodec:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
         if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return self._receive_stream(reply.body)
+            return whole_stream(self, reply.body)
         completion = decode_completion(reply.body)
         if completion.error is not None:
             raise fault_in_answer(completion.error, self._asked)
@@ -123,14 +130,6 @@ class OpenAICodec:
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._finish_reason = choice.finish_reason or "stop"
         return Step(events + self._end())
-
-    def _receive_stream(self, body: bytes) -> Step:
-        """A stream where an answer in one piece was asked for."""
-        events: list[Event] = []
-        for frame in SseFramer().feed(body):
-            events += self.feed(frame).events
-        events += self.finish().events
-        return Step(events)
 
     def _receive_embeddings(self, body: bytes) -> Step:
         answer = decode_embeddings(body)
@@ -208,16 +207,8 @@ class OpenAICodec:
         reason: FinishReason = FINISH_REASONS.get(self._finish_reason or "", "stop")
         if has_calls and reason == "stop":
             reason = "tool_calls"
-        if reason == "stop" and self._call_was_demanded():
-            events.append(
-                Warned(
-                    GenerationWarning(
-                        code="tool_choice_ignored",
-                        parameter="/tool_choice",
-                        detail=f"{self._asked.backend} was told to call a tool and did not",
-                    )
-                )
-            )
+        if reason == "stop":
+            events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True
         events.append(Completed(reason))
         return events
@@ -235,10 +226,6 @@ class OpenAICodec:
                 {"type": "url_citation", "url_citation": result} for result in self._search_results
             )
         return events
-
-    def _call_was_demanded(self) -> bool:
-        choice = self._request.tool_choice
-        return bool(self._request.tools) and (choice == "required" or isinstance(choice, NamedTool))
 
     # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

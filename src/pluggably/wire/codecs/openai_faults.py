@@ -51,7 +51,34 @@ _CONTEXT_WORDS = re.compile(
     r"|exceeded model token limit|input token length too long|(longer|greater) than the (model's )?context length",
     re.I,
 )
-_FILTERED = {"content_filter", "content_policy_violation", "content_filtered", "moderation_blocked"}
+_FILTERED = {
+    "content_filter",
+    "content_policy_violation",
+    "content_filtered",
+    "moderation_blocked",
+    # The `error` of a response (…/reference/resources/responses, "The response object", 2026-11). OpenAI says
+    # `invalid_prompt` of what its policies forbid.
+    "invalid_prompt",
+    "image_content_policy_violation",
+    "bio_policy",
+    "misalignment_policy_violation",
+}
+# The other codes of such an `error` that blame what was sent. They come without a status: the call itself succeeded.
+_BAD_INPUT = {
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_base64_image",
+    "invalid_image_url",
+    "invalid_image_mode",
+    "image_too_large",
+    "image_too_small",
+    "image_parse_error",
+    "image_file_too_large",
+    "image_file_not_found",
+    "empty_image_file",
+    "unsupported_image_media_type",
+    "failed_to_download_image",
+}
 # "Inspect error.code": …/guides/error-codes, and learn.microsoft.com/…/dev-proxy/concepts/openai-insufficient-quota
 _QUOTA = {
     "insufficient_quota",
@@ -92,6 +119,8 @@ _POINTERS = {
     "response_format": "/response_format",
     "max_tokens": "/parameters/max_output_tokens",
     "max_completion_tokens": "/parameters/max_output_tokens",
+    "max_output_tokens": "/parameters/max_output_tokens",
+    "text": "/response_format",
     "reasoning": "/parameters/reasoning/effort",
     "reasoning_effort": "/parameters/reasoning/effort",
     "logprobs": "/parameters/logprobs",
@@ -114,7 +143,8 @@ _POINTERS = {
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What was asked, as far as an error can point into it."""
+    """What was asked, as far as an error can point into it. `origins` has for each of the vendor's messages, or items
+    of its input, the index of the message that it came from."""
 
     backend: str
     model: str
@@ -215,6 +245,8 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
         if words & _UNSUPPORTED:
             return UnsupportedParameter(said, pointer=pointer)
         return InvalidRequest(said, pointer=pointer)
+    if status is None and words & _BAD_INPUT:
+        return InvalidRequest(said, pointer=pointer or "/input")
     if status == 413:
         return PayloadTooLarge(said)
     if status == 501:  # llama.cpp's `not_supported_error`: the server runs without that feature
@@ -313,7 +345,7 @@ def _pointer(param: str | None, asked: Asked) -> str | None:
     pointer = _POINTERS.get(root)
     if not index.isdecimal():
         return pointer
-    if root == "messages":
+    if root == "messages" or (root == "input" and asked.origins):
         # With one message only, the input may have been a string, which has no index.
         known = len(asked.origins) > 1 and int(index) < len(asked.origins)
         return f"/input/{asked.origins[int(index)]}" if known else pointer

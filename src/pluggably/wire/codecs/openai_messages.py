@@ -35,7 +35,8 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_options import Input, OpenAIOptions
+from pluggably.wire.codecs.openai_media import MediaRules, file_name, result_text
+from pluggably.wire.codecs.openai_options import OpenAIOptions
 
 # "Currently supports "wav" and "mp3"": the input_audio part (openai 3.54.0, chat_completion_content_part_input_audio).
 _AUDIO_FORMATS = {
@@ -45,6 +46,9 @@ _AUDIO_FORMATS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
+# What the Responses wire leaves on a text or a tool call, to have it back (`openai_responses`). The conversation may go
+# on with a model of the same provider that speaks this wire, which would refuse it.
+_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async"})
 
 
 # "must be a-z, A-Z, 0-9, with a length of 9": Mistral's error 3280.
@@ -58,6 +62,7 @@ class Messages:
         self._backend = backend
         self._options = options
         self._omissions = omissions
+        self._media_rules = MediaRules(backend, options.inputs)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         built: list[JsonObject] = []
@@ -118,7 +123,7 @@ class Messages:
     def _media(self, part: Image | File | Audio, pointer: str) -> JsonObject:
         own = dict(own_options(part.provider_options, self._backend))
         if isinstance(part, Image):
-            image: JsonObject = {"url": self._image_url(part, pointer)}
+            image: JsonObject = {"url": self._media_rules.image_url(part, pointer)}
             if "detail" in own:  # the one option that clients know stands inside (openai 3.54.0, ImageURL)
                 image["detail"] = own.pop("detail")
             return merged({"type": "image_url", "image_url": image}, own)
@@ -126,25 +131,12 @@ class Messages:
             return merged({"type": "file", "file": self._file(part, pointer)}, own)
         return merged({"type": "input_audio", "input_audio": self._audio(part, pointer)}, own)
 
-    def _image_url(self, part: Image, pointer: str) -> str:
-        if part.url is not UNSET:
-            self._require("image", pointer, "takes no images")
-            if not part.url.startswith("data:"):
-                self._require("image_url", pointer, "takes images only as `data`, not by URL")
-            return part.url
-        self._require("image", pointer, "takes no images")
-        return _data_url(part, "image/png")
-
     def _file(self, part: File, pointer: str) -> JsonObject:
-        self._require("file", pointer, "takes no files")
-        if part.url is not UNSET and not part.url.startswith("data:"):
-            self._require("file_url", pointer, "takes files only as `data`, not by URL: fetch it and send its bytes")
-        data = part.url if part.url is not UNSET else _data_url(part, "application/octet-stream")
-        # OpenAI refuses a file without a name.
-        return {"filename": part.name if part.name is not UNSET else "file", "file_data": data}
+        url = self._media_rules.file_url(part, pointer)
+        return {"filename": file_name(part), "file_data": url}
 
     def _audio(self, part: Audio, pointer: str) -> JsonObject:
-        self._require("audio", pointer, "takes no audio")
+        self._media_rules.require("audio", pointer, "takes no audio")
         media_type, data = part.media_type or "", part.data
         if part.url is not UNSET and part.url.startswith("data:"):
             head, _, data = part.url.removeprefix("data:").partition(",")
@@ -161,10 +153,6 @@ class Messages:
             )
         return {"data": data, "format": format_}
 
-    def _require(self, needed: Input, pointer: str, lack: str) -> None:
-        if needed not in self._options.inputs:
-            raise UnsupportedParameter(f"{self._backend} {lack}.", pointer=pointer)
-
     def _tool_result(self, part: ToolResult, pointer: str) -> JsonObject:
         if isinstance(part.content, str):
             text = part.content
@@ -178,10 +166,8 @@ class Messages:
                         pointer=f"{pointer}/content/{index}",
                     )
             text = "\n".join(piece.text for piece in part.content if isinstance(piece, Text))
-        if part.is_error and not text.lower().startswith("error"):
-            # The wire has no flag for it; models are used to results that begin so.
-            text = f"Error: {text}"
-        theirs: JsonObject = {"role": "tool", "tool_call_id": self._call_id(part.tool_call_id), "content": text}
+        call_id = self._call_id(part.tool_call_id)
+        theirs: JsonObject = {"role": "tool", "tool_call_id": call_id, "content": result_text(part, text)}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:
@@ -193,7 +179,7 @@ class Messages:
         for index, part in enumerate(parts):
             place = f"{pointer}/content/{index}"
             if isinstance(part, Text):
-                content.append(self._text(part))
+                content.append(merged({"type": "text", "text": part.text}, self._own_of_answer(part)))
             elif isinstance(part, ToolCall):
                 calls.append(self._call(part))
             elif isinstance(part, Refusal):
@@ -202,7 +188,8 @@ class Messages:
             elif isinstance(part, Reasoning):
                 self._take_reasoning(part, place, thoughts, states)
             elif isinstance(part, ProviderItem):
-                if part.provider == self._backend and isinstance(part.data, dict):
+                # An item of the Responses wire has a type; what this wire keeps has none.
+                if part.provider == self._backend and isinstance(part.data, dict) and "type" not in part.data:
                     extras.update(_handed_back(part.data))
                 else:
                     self._drop_item(part, place)
@@ -225,7 +212,11 @@ class Messages:
         # Empty arguments are no JSON, and servers parse them.
         function = {"name": part.name, "arguments": part.arguments or "{}"}
         theirs: JsonObject = {"id": self._call_id(part.id), "type": "function", "function": function}
-        return merged(theirs, own_options(part.provider_options, self._backend))
+        return merged(theirs, self._own_of_answer(part))
+
+    def _own_of_answer(self, part: Text | ToolCall) -> Mapping[str, Any]:
+        own = own_options(part.provider_options, self._backend)
+        return {key: value for key, value in own.items() if key not in _RESPONSES_ONLY} if own else own
 
     def _call_id(self, given: str) -> str:
         """The id of a tool call. Another vendor's may not fit, and the same id must become the same in each place."""
@@ -242,8 +233,15 @@ class Messages:
                 f"this reasoning belongs to {state.provider}; {self._backend} cannot use it",
             )
             return
+        if state is not None and not isinstance(state.data, list):
+            self._omissions.note(
+                "provider_state_dropped",
+                pointer,
+                f"this reasoning is of another wire of {self._backend}; this model cannot use it",
+            )
+            return
         if state is not None:
-            states.extend(state.data if isinstance(state.data, list) else [state.data])
+            states.extend(state.data)
         if self._options.reasoning_back is None:
             if state is None:
                 self._omissions.note("part_dropped", pointer, f"{self._backend} takes no reasoning back")
@@ -251,9 +249,10 @@ class Messages:
             thoughts.append(part.text)
 
     def _drop_item(self, part: ProviderItem, pointer: str) -> None:
-        self._omissions.note(
-            "part_dropped", pointer, f"this item belongs to {part.provider}; {self._backend} cannot use it"
-        )
+        detail = f"this item belongs to {part.provider}; {self._backend} cannot use it"
+        if part.provider == self._backend:
+            detail = f"this item is of another wire of {self._backend}; this model cannot use it"
+        self._omissions.note("part_dropped", pointer, detail)
 
 
 def _handed_back(data: JsonObject) -> JsonObject:
@@ -298,10 +297,6 @@ def _plain(content: list[JsonObject]) -> str | list[JsonObject]:
         text: str = content[0]["text"]
         return text
     return content
-
-
-def _data_url(part: Image | File, default_type: str) -> str:
-    return f"data:{part.media_type or default_type};base64,{part.data or ''}"
 
 
 def own_options(options: ProviderOptions | UnsetType, backend: str) -> Mapping[str, Any]:

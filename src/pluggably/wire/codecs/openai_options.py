@@ -7,6 +7,9 @@ defaults are not OpenAI's own but those under which most servers "shaped like Op
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -62,6 +65,30 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default_effort: Effort | None = None
     effort_field: EffortField | None = None
     efforts: tuple[Effort, ...] = ()
+
+
+def lacks_of(
+    always: Iterable[Lack], rules: tuple[ModelRule, ...], model: str, effort: Effort | None
+) -> frozenset[Lack]:
+    """What a model lacks where it is asked to reason with `effort` (None: as much as it likes)."""
+    lacks = set(always)
+    for rule in rules_for(rules, model):
+        if (effort or rule.default_effort) not in rule.unless_effort:
+            lacks.update(rule.lacks)
+    return frozenset(lacks)
+
+
+def efforts_of(always: tuple[Effort, ...], rules: tuple[ModelRule, ...], model: str) -> tuple[Effort, ...]:
+    """The efforts that a model understands; empty: all."""
+    known = always
+    for rule in rules_for(rules, model):
+        known = rule.efforts or known
+    return known
+
+
+@lru_cache(maxsize=512)
+def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
+    return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
 class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -250,8 +251,10 @@ def floats_of(text: str) -> list[float]:
 
 
 def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:
-    if scores is None or not scores.content:
-        return None
+    return None if scores is None or not scores.content else logprobs_of(scores.content)
+
+
+def logprobs_of(tokens: Sequence[TokenScore]) -> list[TokenLogprob]:
     return [
         TokenLogprob(
             token.token,
@@ -261,5 +264,5 @@ def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:
                 for other in token.top_logprobs or ()
             ],
         )
-        for token in scores.content
+        for token in tokens
     ]

@@ -10,9 +10,7 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -23,13 +21,15 @@ from pluggably.domain.generation import (
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
+    ResponseFormat,
     TextParameters,
     Tool,
+    ToolChoice,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
-from pluggably.wire.codecs.openai_options import Lack, ModelRule, OpenAIOptions
+from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, efforts_of, lacks_of, rules_for
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
@@ -55,7 +55,8 @@ class Body(Struct):
 def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool, options: OpenAIOptions) -> Body:
     """Raises: UnsupportedParameter, InvalidRequest."""
     omissions = Omissions(request, backend)
-    lacks = _lacks(options, model, request.text)
+    asked = request.text.reasoning
+    lacks = lacks_of(options.lacks, options.model_rules, model, asked.effort if asked else None)
     messages, origins = Messages(backend, options, omissions).build(request.messages)
     value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
     if stream:
@@ -89,20 +90,6 @@ def embeddings_body(request: GenerationRequest, model: str, backend: str, option
 
 
 # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _lacks(options: OpenAIOptions, model: str, parameters: TextParameters) -> frozenset[Lack]:
-    asked = parameters.reasoning.effort if parameters.reasoning else None
-    lacks: set[Lack] = set(options.lacks)
-    for rule in _rules_for(options.model_rules, model):
-        if (asked or rule.default_effort) not in rule.unless_effort:
-            lacks.update(rule.lacks)
-    return frozenset(lacks)
-
-
-@lru_cache(maxsize=512)
-def _rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
-    return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
 def _put_text_parameters(
@@ -147,9 +134,10 @@ def _put_effort(
     if parameters.reasoning is None:
         return
     effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
-    field, known = options.effort_field, options.efforts
-    for rule in _rules_for(options.model_rules, model):
-        field, known = rule.effort_field or field, rule.efforts or known
+    known = efforts_of(options.efforts, options.model_rules, model)
+    field = options.effort_field
+    for rule in rules_for(options.model_rules, model):
+        field = rule.effort_field or field
     if "reasoning" in lacks:
         omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
     elif effort == "none" and options.effort_none:
@@ -184,26 +172,13 @@ def _put_tools(
         return
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
     choice = request.tool_choice
+    check_tool_choice(choice, lacks, backend)
     if "tool_choice" in lacks:
         if choice == "none":
             del value["tools"]
             return
-        if choice != "auto":
-            raise UnsupportedParameter(
-                f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`.", pointer="/tool_choice"
-            )
     elif isinstance(choice, NamedTool):
-        if "named_tool" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone.",
-                pointer="/tool_choice",
-            )
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-    elif choice == "required" and "required_tool" in lacks:
-        raise UnsupportedParameter(
-            f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`.",
-            pointer="/tool_choice",
-        )
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
     if request.parallel_tool_calls is not None:
@@ -211,6 +186,21 @@ def _put_tools(
             omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
         else:
             value["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter for a call that cannot be demanded."""
+    if choice in ("auto", "none"):
+        return
+    if "tool_choice" in lacks:
+        detail = f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`."
+    elif isinstance(choice, NamedTool) and "named_tool" in lacks:
+        detail = f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone."
+    elif choice == "required" and "required_tool" in lacks:
+        detail = f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/tool_choice")
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
@@ -224,38 +214,42 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
 
 
 def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
-    """Raises: UnsupportedParameter."""
     wanted = request.response_format
+    check_format(wanted, lacks, backend)
     if isinstance(wanted, JsonFormat):
-        if "json" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} takes no `json` without a schema; use `json_schema`.", pointer="/response_format"
-            )
         value["response_format"] = {"type": "json_object"}
     elif isinstance(wanted, JsonSchemaFormat):
-        if "json_schema" in lacks:
-            raise UnsupportedParameter(
-                f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt.",
-                pointer="/response_format",
-            )
         schema = {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict}
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+
+def check_format(wanted: ResponseFormat | None, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter for a form of answer that is not to be had."""
+    if isinstance(wanted, JsonFormat) and "json" in lacks:
+        detail = f"{backend} takes no `json` without a schema; use `json_schema`."
+    elif isinstance(wanted, JsonSchemaFormat) and "json_schema" in lacks:
+        detail = f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/response_format")
 
 
 # ── provider options ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
-    """Puts the request's options for this backend into the body, over what stands there.
+    """Puts the request's options for this backend into the body, over what stands there."""
+    if own:
+        refuse_own(own, _NOT_OVERRIDABLE, backend)
+        value.update(own)
 
-    Raises: InvalidRequest for what the gateway itself must decide."""
-    if not own:
-        return
-    for key in _NOT_OVERRIDABLE:
+
+def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
+    """Raises: InvalidRequest for options that the gateway itself must decide."""
+    for key in keys:
         if key in own:
             escaped = backend.replace("~", "~0").replace("/", "~1")
             raise InvalidRequest(
                 f"`{key}` cannot be set through provider_options; use the request's own fields.",
                 pointer=f"/provider_options/{escaped}/{key}",
             )
-    value.update(own)

@@ -1,0 +1,194 @@
+"""Messages on the Responses wire: our messages and parts as its input items.
+
+What surprises: on this wire a conversation is a list of items, of which messages are one kind. Calls, their results and
+reasoning stand beside the messages, not in them, so one of our messages may become many items. What an answer brought
+goes back as it came and in its order: a reasoning item must stand before what followed from it.
+
+Source: developers.openai.com/api/reference/resources/responses, "Create a model response", `input`, and
+…/docs/guides/conversation-state (2026-11); the types of the openai package 3.54.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Message,
+    Part,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.openai_media import MediaRules, file_name, result_text
+from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
+
+
+class InputItems:
+    """Turns messages into input items. One object a request; it only holds what every step needs to know."""
+
+    def __init__(self, backend: str, options: ResponsesOptions, omissions: Omissions) -> None:
+        self._backend = backend
+        self._system_role = options.system_role
+        self._omissions = omissions
+        self._media_rules = MediaRules(backend, options.inputs)
+
+    def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
+        """The items, and for each the index of the message that it came from."""
+        built: list[JsonObject] = []
+        origins: list[int] = []
+        for index, message in enumerate(messages):
+            own = own_options(message.provider_options, self._backend)
+            for item in self._items(message, f"/input/{index}"):
+                # What a client says of an answer's message says nothing of the calls and the reasoning beside it.
+                if own and ("role" in item or item["type"] == "function_call_output"):
+                    merged(item, own)
+                built.append(item)
+                origins.append(index)
+        return built, origins
+
+    def _items(self, message: Message, pointer: str) -> list[JsonObject]:
+        role = self._system_role if message.role == "system" else message.role
+        content = message.content
+        if isinstance(content, str):
+            if role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
+                    pointer=f"{pointer}/content",
+                )
+            return [{"role": role, "content": content}]
+        if role == "assistant":
+            return self._answer(content, pointer)
+        items: list[JsonObject] = []
+        parts: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, ToolResult):
+                items.append(self._result(part, place))
+            elif isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
+                items += self._handed_back(part, place)
+            elif isinstance(part, Text | Image | File | Audio) and role != "tool":
+                parts.append(self._content(part, message.role, place))
+            elif role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
+                )
+            else:
+                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+        if parts or not content:
+            # Results first: the answers to calls must follow the message that made the calls.
+            items.append({"role": role, "content": _plain(parts)})
+        return items
+
+    # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _content(self, part: Text | Image | File | Audio, role: str, pointer: str) -> JsonObject:
+        if not isinstance(part, Text) and role == "system":
+            raise UnsupportedParameter("A system message holds only text on this wire.", pointer=pointer)
+        own = own_options(part.provider_options, self._backend)
+        if isinstance(part, Text):
+            return merged({"type": "input_text", "text": part.text}, own)
+        if isinstance(part, Image):
+            url = self._media_rules.image_url(part, pointer)
+            return merged({"type": "input_image", "image_url": url, "detail": "auto"}, own)
+        if isinstance(part, File):
+            return merged(self._file(part, pointer), own)
+        raise UnsupportedParameter(f"{self._backend} takes no audio for this model.", pointer=pointer)
+
+    def _file(self, part: File, pointer: str) -> JsonObject:
+        url = self._media_rules.file_url(part, pointer)
+        if url.startswith("data:"):
+            return {"type": "input_file", "filename": file_name(part), "file_data": url}
+        return {"type": "input_file", "file_url": url}
+
+    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+        output: str | list[JsonObject]
+        if isinstance(part.content, str):
+            output = result_text(part, part.content)
+        else:
+            output = [
+                self._content(piece, "tool", f"{pointer}/content/{index}") for index, piece in enumerate(part.content)
+            ]
+            if part.is_error:
+                first = part.content[0].text if part.content and isinstance(part.content[0], Text) else None
+                if first is None:
+                    output.insert(0, {"type": "input_text", "text": result_text(part, "")})
+                else:
+                    output[0]["text"] = result_text(part, first)
+            output = _plain(output)
+        theirs: JsonObject = {"type": "function_call_output", "call_id": part.tool_call_id, "output": output}
+        return merged(theirs, own_options(part.provider_options, self._backend))
+
+    # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, parts: Sequence[Part], pointer: str) -> list[JsonObject]:
+        items: list[JsonObject] = []
+        for index, part in enumerate(parts):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, Reasoning):
+                items += self._reasoning(part, place)
+            elif isinstance(part, ProviderItem):
+                items += self._handed_back(part, place)
+            elif isinstance(part, Text):
+                own = own_options(part.provider_options, self._backend)
+                items.append(merged({"role": "assistant", "content": part.text}, own))
+            elif isinstance(part, Refusal):
+                refusal = {"type": "refusal", "refusal": part.text}
+                own = own_options(part.provider_options, self._backend)
+                items.append(merged({"role": "assistant", "content": [refusal]}, own))
+            elif isinstance(part, ToolCall):
+                call: JsonObject = {"type": "function_call", "call_id": part.id, "name": part.name}
+                call["arguments"] = part.arguments or "{}"  # empty arguments are no JSON
+                items.append(merged(call, own_options(part.provider_options, self._backend)))
+            else:
+                raise UnsupportedParameter(
+                    "An assistant message holds only text and tool calls on this wire.", pointer=place
+                )
+        return items
+
+    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        state = part.provider_state
+        if state is None:
+            self._omissions.note(
+                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
+            )
+        elif state.provider != self._backend or not _is_item(state.data):
+            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
+            self._omissions.note(
+                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; this model cannot use it"
+            )
+        else:
+            return [state.data]
+        return []
+
+    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """Word for word, and in a copy: a message's own options may be put into it."""
+        if part.provider == self._backend and _is_item(part.data):
+            return [dict(part.data)]
+        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
+        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; this model cannot use it")
+        return []
+
+
+def _is_item(value: object) -> bool:
+    """Whether something is an item of this wire: they all have a type, and what the Chat wire keeps has none."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
+def _plain(content: list[JsonObject]) -> str | list[JsonObject]:
+    """A single text as a string, the form that every server knows."""
+    if not content:
+        return ""
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
+        text: str = content[0]["text"]
+        return text
+    return content
