@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from pluggably.config import Config, Settings
@@ -45,17 +46,15 @@ class _Account:
     It is closed when the last of these is."""
 
     def __init__(self, entry: ProviderEntry, provider: Provider, prices: Prices, cache: Path) -> None:
-        preset = _preset(provider.name, entry)
+        preset = starting_row(provider.name, entry)
         self.entry = entry
         self.provider = provider
-        # A preset's own address is what makes its prices right.
-        is_own_address = preset is not None and entry.base_url in (None, preset.base_url)
-        self.price_list = preset.price_list if preset is not None and is_own_address else None
+        self.price_list = preset.price_list if preset is not None else None
         self.client = HttpClient()
         self.backend = FixedBackend(provider, self.client)
         self.listing = Listing(
             provider=provider.name,
-            url=_list_url(provider, preset, entry),
+            url=list_address(provider, preset, entry),
             form=preset.models.form if preset is not None and preset.models is not None else "openai",
             headers=provider.headers,
             http=self.client,
@@ -149,14 +148,22 @@ class Assembly:
         )
 
 
-def _preset(name: str, entry: ProviderEntry) -> Preset | None:
-    return PRESETS.get(entry.preset or name) if entry.codec is None else None
+def starting_row(name: str, entry: ProviderEntry) -> Preset | None:
+    """The preset that an entry starts from. At another address than the preset's own its prices may be wrong, and the
+    key that is meant for that address must not go to the vendor's list of models."""
+    preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
+    if preset is None or entry.base_url in (None, preset.base_url):
+        return preset
+    is_elsewhere = preset.models is not None and "://" in preset.models.path
+    return msgspec.structs.replace(
+        preset, price_list=None, free_models=None, models=None if is_elsewhere else preset.models
+    )
 
 
 def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any]) -> Provider:
     return build_provider(
         name,
-        _preset(name, entry),
+        starting_row(name, entry),
         codecs,
         codec=entry.codec,
         base_url=entry.base_url,
@@ -169,7 +176,7 @@ def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any]) -> Pro
     )
 
 
-def _list_url(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:
+def list_address(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:
     """Where a provider's models are listed; None where that is not known."""
     if preset is None:
         is_openai = (entry.codec or "").startswith("openai")
