@@ -21,11 +21,12 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
 
 # ── what runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 FROM python:3.11.15-slim-bookworm
-# An init: the gateway starts the processes of models, and what those leave behind needs a parent that reaps it.
+# tini is the init: the gateway starts the processes of models, and what those leave behind needs a parent that reaps
+# it. libgomp1 is what llama.cpp's wheel takes from the system, and the slim base lacks.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get install -y --no-install-recommends libgomp1 tini \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && groupadd --gid 10001 pluggably \
     && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin pluggably \
     && install -d -o 10001 -g 10001 -m 0700 /data \

@@ -10,7 +10,7 @@ FROM ghcr.io/ggml-org/llama.cpp:server-cuda12-b11151 AS base
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 tini \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
 # ── the packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 FROM base AS packages
@@ -19,7 +19,7 @@ WORKDIR /build
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip python3-venv \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/pluggably
 COPY requirements/core.txt requirements/build.txt requirements/
