@@ -17,7 +17,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test bench docs format requirements demo-model clean
+.PHONY: help setup serve check test bench container docs format requirements demo-model clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -27,12 +27,15 @@ setup: $(VENV)/dev $(VENV)/npm ## install everything that work on the code needs
 serve: $(VENV)/core ## start the gateway (sets itself up on the first run)
 	@exec $(BIN)/pluggably serve $(ARGS)
 
-check: $(VENV)/dev ## look at the code without running it: form, lint, types, walls, reference pages, house rules
+check: $(VENV)/dev ## look at the code without running it: form, lint, types, walls, reference pages, container files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/hadolint Dockerfile deploy/cuda.Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml deploy/compose.*.yaml
+	scripts/check_unit.sh
 	$(BIN)/python -m pytest -q tests/unit/test_repository.py
 
 test: $(VENV)/test $(VENV)/npm ## run all tests (sets itself up on the first run)
@@ -40,6 +43,9 @@ test: $(VENV)/test $(VENV)/npm ## run all tests (sets itself up on the first run
 
 bench: $(VENV)/core ## measure the gateway beside a bare pass-through and nginx; some six minutes
 	$(BIN)/python bench/run.py $(ARGS)
+
+container: ## build the container image and try it (needs a Docker engine; ARGS: another Dockerfile)
+	scripts/check_container.sh $(ARGS)
 
 docs: $(VENV)/core ## write the reference pages in docs/reference anew, from the code
 	$(BIN)/python scripts/reference.py

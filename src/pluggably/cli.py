@@ -1,4 +1,4 @@
-"""The `pluggably` command: serve, ask, list models, manage keys, check and show the config.
+"""The `pluggably` command: serve, ask, list models, manage keys, check and show the config, look whether all is well.
 
 What surprises: the rooms of the house are imported inside the commands. `version`, `--help` and a mistyped option must
 answer at once, and must not pay for a database and a server. For the same reason this is argparse: typer brings
@@ -84,6 +84,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_keys(commands)
     _add_config_commands(commands)
+    _add_health(commands)
     _add_command(commands, "version", print_version, "Print the version.")
     return parser
 
@@ -231,6 +232,18 @@ def _add_config_commands(commands: Any) -> None:
     _add_config(showing)
 
 
+def _add_health(commands: Any) -> None:
+    asking = _add_command(
+        commands,
+        "health",
+        check_health,
+        "Tell whether the gateway that runs here can serve.",
+        "Ends with 0 if it can, with 1 if it cannot or none runs. For a container's health check, and for scripts.",
+    )
+    _add_url(asking)
+    _add_data_dir(asking)
+
+
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="The config file. [PLUGGABLY_CONFIG; else ./pluggably.yaml]"
@@ -329,6 +342,17 @@ def explain(given: argparse.Namespace) -> int:
         for one in targets
     ]
     _say(table(["TRY", "BACKEND", "MODEL", "LOCATION", "PRICE", "LATENCY", "WHY"], rows))
+    return 0
+
+
+def check_health(given: argparse.Namespace) -> int:
+    from pluggably.config import client_settings, data_directory
+    from pluggably.connection import running_gateway
+
+    named_url, _ = client_settings()
+    asked = running_gateway(given.url or named_url, data_directory(given.data_dir))
+    asked.check_ready()
+    _say(f"The gateway at {asked.url} is ready.")
     return 0
 
 

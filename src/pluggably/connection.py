@@ -74,6 +74,11 @@ class GatewayClient:
         with self._answer("GET", path, None, SILENCE_S) as answer:
             return json.load(answer)
 
+    def check_ready(self) -> None:
+        """Raises: Refused where it cannot serve now, ConnectionFailed."""
+        with self._answer("GET", "/readyz", None, PROBE_S):
+            pass
+
     def list(self, path: str) -> list[Any]:
         """Everything that a list of the API holds, page by page. Raises: ConnectionFailed, Refused."""
         entries: list[Any] = []
@@ -140,6 +145,8 @@ def read_events(lines: BinaryIO | http.client.HTTPResponse) -> Iterator[tuple[st
 def _refusal(answer: http.client.HTTPResponse) -> Refused:
     try:
         problem = json.loads(answer.read(1 << 20))
+        if "code" not in problem:  # a gateway that is not ready tells it without one
+            return Refused(problem["detail"], answer.status)
         words = "; ".join([problem["detail"], *(f"{one['pointer']}: {one['detail']}" for one in problem["errors"])])
         return Refused(f"{words} ({problem['code']})", answer.status)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -234,6 +241,16 @@ def gateway(
             return
     with StartedGateway(data_dir, arguments) as started:
         yield _client(started)
+
+
+def running_gateway(url: str | None, data_dir: Path) -> GatewayClient:
+    """The gateway at `url`, or the one that runs with this data directory. Raises: ConnectionFailed."""
+    if url is not None:
+        return GatewayClient(url, None)
+    running = read_local_credential(data_dir)
+    if running is None:
+        raise ConnectionFailed(f"No gateway runs with the data directory {data_dir}.")
+    return GatewayClient(running.url, None)
 
 
 def _client(credential: LocalCredential) -> GatewayClient:

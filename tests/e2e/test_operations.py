@@ -347,6 +347,14 @@ def test_the_log(client: Client, gateway: Gateway) -> None:
     assert (line["backend"], line["output_tokens"], line["metadata"]) == ("fake", 3, {"project": "x"})
 
 
+def test_a_probe_that_succeeds_is_not_logged(client: Client, gateway: Gateway) -> None:
+    """A health check every few seconds does not fill the log; a request after it is there."""
+    probes = [client.get(path).headers["x-request-id"] for path in ("/healthz", "/readyz")]
+    last = client.get("/v1/me").headers["x-request-id"]
+    eventually(lambda: last in {line["request_id"] for line in gateway.log_lines("request")} or None, 5, "it is logged")
+    assert {line["request_id"] for line in gateway.log_lines("request")}.isdisjoint(probes)
+
+
 CANARY = "canary-7f3a"
 
 

@@ -51,6 +51,8 @@ class FakeGateway:
                 fake.asked.append(("GET", self.path, dict(self.headers), None))
                 if fake.key is not None and self.headers.get("Authorization") != f"Bearer {fake.key}":
                     return self._json(401, {"detail": "The key is not known.", "code": "unauthenticated", "errors": []})
+                if self.path == "/readyz":
+                    return self._json(*(fake.problem or (200, {"status": "ready", "detail": None})))
                 if self.path == "/v1/models":
                     return self._json(200, {"data": [_model("demo", 1024)], "next_cursor": "a b"})
                 if self.path == "/v1/models?cursor=a%20b":
@@ -240,6 +242,52 @@ def test_models_are_listed_page_by_page(fake: FakeGateway, tmp_path: Path) -> No
     ]
     listed = json.loads(run(tmp_path, "models", "--url", fake.url, "--json")[0])
     assert [one["id"] for one in listed] == ["demo", "openai/gpt-5"]
+
+
+# ── health ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_health_asks_the_gateway_of_the_data_directory(fake: FakeGateway, tmp_path: Path) -> None:
+    """Where a gateway runs with it, at whatever address it is asked without a key, and the exit code is 0."""
+    directory = open_data_directory(tmp_path / "data")
+    directory.write_private(directory.local_credential, json.dumps({"url": fake.url, "key": "k2"}).encode())
+    out = run(tmp_path, "health", "--data-dir", str(tmp_path / "data"))
+    assert out == (f"The gateway at {fake.url} is ready.\n", "")
+    ((_, path, headers, _),) = fake.asked
+    assert (path, headers.get("Authorization")) == ("/readyz", None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        ({"status": "not_ready", "detail": "The disk is full."}, "pluggably: The disk is full.\n"),
+        (
+            {"detail": "The gateway is shutting down.", "code": "shutting_down", "errors": []},
+            "pluggably: The gateway is shutting down. (shutting_down)\n",
+        ),
+    ],
+)
+def test_a_gateway_that_cannot_serve_is_not_healthy(
+    fake: FakeGateway, tmp_path: Path, problem: dict[str, Any], expected: str
+) -> None:
+    """Exit code 1, and the gateway's own reason."""
+    fake.problem = (503, problem)
+    assert run(tmp_path, "health", "--url", fake.url, code=1) == ("", expected)
+
+
+def test_where_no_gateway_runs_none_is_healthy(tmp_path: Path) -> None:
+    """Exit code 1, none is started, and a data directory that is not there is not made."""
+    errors = run(tmp_path, "health", PLUGGABLY_DATA_DIR=str(tmp_path / "data"), code=1)[1]
+    assert errors == f"pluggably: No gateway runs with the data directory {tmp_path / 'data'}.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gateway_that_died_is_not_healthy(tmp_path: Path) -> None:
+    """A killed gateway leaves its address behind; nobody answers there."""
+    directory = open_data_directory(tmp_path / "data")
+    directory.write_private(directory.local_credential, b'{"url": "http://127.0.0.1:9", "key": "k2"}')
+    errors = run(tmp_path, "health", "--data-dir", str(tmp_path / "data"), code=1)[1]
+    assert errors == "pluggably: No gateway answers at http://127.0.0.1:9: Connection refused.\n"
 
 
 # ── which gateway ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from pluggably.domain.catalog import LocalModel, Target
 from pluggably.errors import ModelUnavailable
 from pluggably.net.http import HttpClient, Patience
+from pluggably.runners import llama_cpp_child
 from pluggably.runners.llama_cpp import LlamaCpp
 from pluggably.runners.pool import Pool
 from pluggably.testing.runners import group_members
@@ -88,6 +90,25 @@ def test_the_engine_s_own_reason_is_told(tmp_path):
             assert not pool.workers()
 
     asyncio.run(scenario())
+
+
+def test_a_missing_system_library_is_named_with_its_package(tmp_path):
+    """Where the wheel cannot be loaded for want of OpenMP's library, the child says what to install."""
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    settings = json.dumps({"parent_pid": os.getpid(), "weights": "x"}) + "\n"
+    child = subprocess.Popen(
+        [sys.executable, "-P", llama_cpp_child.__file__],
+        env={"PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        child.stdin.write(settings)
+        child.stdin.flush()
+        said = json.loads(child.stdout.readline())
+        assert child.wait(timeout=30) == llama_cpp_child.EXIT_LOAD_FAILED
+    assert said["error"].endswith("On Debian and Ubuntu: apt-get install libgomp1")
 
 
 @needs_wheel

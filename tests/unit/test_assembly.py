@@ -30,7 +30,7 @@ def address(name: str, entry: Entry) -> str | None:
 @pytest.mark.parametrize("name", [name for name, row in PRESETS.items() if row.models and "://" in row.models.path])
 def test_a_key_for_another_address_does_not_go_to_the_vendor(name: str) -> None:
     """A list that stands at an address of its own is read only where the preset's own address is used."""
-    entry = Entry(base_url=OWN, variables={gap: "x" for gap in PRESETS[name].variables})
+    entry = Entry(base_url=OWN, variables=dict.fromkeys(PRESETS[name].variables, "x"))
     assert address(name, entry) is None
     assert "://" in str(address(name, Entry(variables=entry.variables)))
 

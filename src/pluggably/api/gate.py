@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 # Told to nobody, since the client has left; as nginx logs it.
 STATUS_CLIENT_LEFT = 499
+# What health checks ask.
+PROBES = frozenset({"GET /healthz", "GET /readyz"})
 
 
 class Answer(Protocol):
@@ -197,7 +199,9 @@ class Gate:
             self._counts[template, status] = count
         count.inc()
         self._durations[template].observe(duration_s)
-        self._log.info(
+        # A container's health check asks every few seconds; only its failures are worth a line.
+        write = self._log.debug if template in PROBES and status < 400 else self._log.info
+        write(
             "request",
             request_id=request.id,
             key_id=request.principal.id if request.principal is not None else None,

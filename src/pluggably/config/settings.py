@@ -179,8 +179,12 @@ def _config_path(flags: Flags, environment: Mapping[str, str], folder: Path) -> 
     named = str(flags.config) if flags.config is not None else environment.get("PLUGGABLY_CONFIG")
     if named:
         path = folder / named
-        if not path.is_file():
-            origin = "--config" if flags.config is not None else "PLUGGABLY_CONFIG"
+        origin = "--config" if flags.config is not None else "PLUGGABLY_CONFIG"
+        try:
+            is_there = path.is_file()
+        except OSError as error:
+            raise StartupError(f"{path}, which {origin} names, cannot be read: {error.strerror}.") from None
+        if not is_there:
             raise StartupError(f"There is no config file at {path}, which {origin} names.")
         return path
     places = [folder / FILE_NAME]
@@ -190,7 +194,15 @@ def _config_path(flags: Flags, environment: Mapping[str, str], folder: Path) -> 
         places.append(Path(xdg) / "pluggably" / FILE_NAME)
     elif home:
         places.append(Path(home) / ".config" / "pluggably" / FILE_NAME)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if _is_file(place)), None)
+
+
+def _is_file(place: Path) -> bool:
+    """A folder that we may not look into (the home folder of another user, in a container) has no file for us."""
+    try:
+        return place.is_file()
+    except OSError:
+        return False
 
 
 def _port(environment: Mapping[str, str], default: int) -> int:

@@ -24,6 +24,8 @@ LOG_VERBOSITY = 3
 EXIT_LOAD_FAILED = 3
 EXIT_ORPHANED = 4
 LAST_LINES_S = 0.5
+# The one library that the wheel takes from the system, and that a small system lacks.
+OPENMP_HINT = ". On Debian and Ubuntu: apt-get install libgomp1"
 
 _alive: list[Any] = []
 
@@ -37,7 +39,8 @@ def main() -> NoReturn:
     try:
         url = serve(settings)
     except Exception as error:  # noqa: BLE001  whatever it is, the gateway reads it from this line
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)  # noqa: T201
+        hint = OPENMP_HINT if "libgomp" in str(error) else ""
+        print(json.dumps({"error": f"{type(error).__name__}: {error}{hint}"}), flush=True)  # noqa: T201
         # llama.cpp logs from a thread of its own, which no exit waits for; the cause is among its last lines.
         time.sleep(LAST_LINES_S)
         os._exit(EXIT_LOAD_FAILED)

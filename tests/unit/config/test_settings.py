@@ -65,6 +65,15 @@ def test_a_named_file_must_be_there(tmp_path: Path, is_flag: bool) -> None:
         load_settings(flags, environment=environment, folder=tmp_path)
 
 
+def test_a_folder_that_cannot_be_looked_into_has_no_file(tmp_path: Path) -> None:
+    """The gateway starts where its home folder is another user's; a file that was named there is told."""
+    # Too long a name fails for everybody; a folder without permission would not for root, who runs tests in containers.
+    home = "/" + "x" * 300
+    assert load_settings(environment={"HOME": home}, folder=tmp_path).config_path is None
+    with pytest.raises(StartupError, match="which PLUGGABLY_CONFIG names, cannot be read: File name too long"):
+        load_settings(environment={"HOME": "/", "PLUGGABLY_CONFIG": f"{home}/a.yaml"}, folder=tmp_path)
+
+
 def test_errors_of_the_file_name_it(tmp_path: Path) -> None:
     """The path in a message is one that an editor can open."""
     (tmp_path / "pluggably.yaml").write_text("a: 1")
