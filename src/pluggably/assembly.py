@@ -158,7 +158,8 @@ class Assembly:
 def _entries(config: Config) -> tuple[dict[str, ProviderEntry], dict[str, Secret]]:
     """The enabled providers of the config and every preset whose well-known variables are set; and those keys."""
     keys = environment_keys((name, preset.key_env) for name, preset in PRESETS.items() if preset.key_env)
-    entries = {**{name: ProviderEntry() for name in keys if _is_complete(name)}, **config.providers}
+    implied = [name for name in keys if not PRESETS[name].needs_entry and _is_complete(name)]
+    entries = {**{name: ProviderEntry() for name in implied}, **config.providers}
     return {name: entry for name, entry in entries.items() if entry.enabled}, keys
 
 

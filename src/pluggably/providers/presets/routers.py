@@ -12,6 +12,7 @@ ROUTERS: dict[str, Preset] = {
         base_url="https://models.github.ai/inference",
         docs="https://docs.github.com/en/rest/models/inference",
         key_env="GITHUB_TOKEN",
+        needs_entry=True,
         headers={"X-GitHub-Api-Version": "2022-11-28"},
         models=ModelList(path="https://models.github.ai/catalog/models", form="github"),
         # docs.github.com/en/github-models/use-github-models/prototyping-with-ai-models, "Rate limits".
@@ -30,6 +31,7 @@ ROUTERS: dict[str, Preset] = {
         base_url="https://router.huggingface.co/v1",
         docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
         key_env="HF_TOKEN",
+        needs_entry=True,
         models=ModelList(form="huggingface"),
         # …/inference-providers/pricing: credits every month.
         free_tier=True,
