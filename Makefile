@@ -17,7 +17,7 @@ COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test bench container docs format requirements demo-model clean
+.PHONY: help setup serve check test live bench container docs format requirements demo-model clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ check: $(VENV)/dev ## look at the code without running it: form, lint, types, wa
 
 test: $(VENV)/test $(VENV)/npm ## run all tests (sets itself up on the first run)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+live: $(VENV)/test ## ask every provider that your environment has a key for (costs a little money; ARGS="-k groq")
+	$(BIN)/python -m pytest tests/live $(ARGS)
 
 bench: $(VENV)/core ## measure the gateway beside a bare pass-through and nginx; some six minutes
 	$(BIN)/python bench/run.py $(ARGS)

@@ -138,7 +138,8 @@ def _list(words: Iterable[str]) -> str:
 def _key(preset: Preset) -> str:
     if preset.key_env is None:
         return "none needed"
-    return f"`{preset.key_env}`" + ("" if preset.needs_key else ", if it wants one")
+    condition = "" if preset.needs_key else ", if it wants one"
+    return f"`{preset.key_env}`{condition}" + (", and an entry in the config" if preset.needs_entry else "")
 
 
 def _variable(means: str, env: str | None, default: str | None) -> str:

@@ -482,6 +482,30 @@ def test_a_vendors_variable_is_enough(tmp_path: Path) -> None:
         assert (unknown["code"], "groq" in unknown["detail"]) == ("model_not_found", True)
 
 
+def test_a_variable_that_may_mean_something_else_is_no_wish(tmp_path: Path) -> None:
+    """A key without the rest of its address, or one that serves other ends, neither adds a provider nor is an error."""
+    keys = {"AZURE_OPENAI_API_KEY": "az-of-a-test", "GITHUB_TOKEN": "ghp_of-a-test", "HF_TOKEN": "hf_of-a-test"}
+    with start_gateway(tmp_path, **keys) as gateway:
+        for name in ("azure", "azure-deployments", "github", "huggingface"):
+            assert gateway.client.generate(f"{name}/any").error["code"] == "model_not_found"
+
+
+def test_an_address_with_gaps(tmp_path: Path) -> None:
+    """What fills them is given in the config, and the model stands quoted in its part of the path."""
+    with running_fake_openai(key="sk-gaps") as fake:
+        provider = {
+            "preset": "azure-deployments",
+            "api_key": "sk-gaps",
+            "variables": {"resource": "r", "version": "v2"},
+        }
+        address = {"base_url": f"{fake.base_url}/{{resource}}/{{model}}"}
+        with start_gateway(tmp_path, {"providers": {"az": {**provider, **address}}, "demo": False}) as gateway:
+            gateway.client.generate("az/a b?x=1#y")
+            assert gateway.client.generate("az/..").error["code"] == "model_not_found"
+        # The path as the server unquotes it: unquoted on its way, it would have ended before the question mark.
+        assert [one.path for one in fake.requests] == ["/v1/r/a b?x=1#y/chat/completions"]
+
+
 def test_a_secret_in_a_file(tmp_path: Path) -> None:
     """A provider's key may stand in a file of its own; its line end is not a part of it."""
     with running_fake_openai(key="sk-in-a-file") as fake:

@@ -33,7 +33,9 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
     providers: dict[str, Provider] = {}
     used: set[str] = set()
     warnings: list[str] = []
-    offered = {name: Provider() for name in presets if name not in config.providers}
+    offered = {
+        name: Provider() for name, row in presets.items() if name not in config.providers and not row.needs_entry
+    }
     for name, entry in {**offered, **config.providers}.items():
         if not entry.enabled:
             continue

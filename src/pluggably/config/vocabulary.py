@@ -44,6 +44,11 @@ class Preset(Protocol):
     def needs_key(self) -> bool: ...
 
     @property
+    def needs_entry(self) -> bool:
+        """Whether its variable alone does not switch it on, because that variable is often set for something else."""
+        ...
+
+    @property
     def variables(self) -> Mapping[str, Variable]: ...
 
 

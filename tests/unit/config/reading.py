@@ -56,6 +56,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "https://api.example.com/v1"
     key_env: str | None = None
     needs_key: bool = True
+    needs_entry: bool = False
     variables: dict[str, Gap] = {}
 
 
@@ -65,6 +66,7 @@ VOCABULARY = Vocabulary(
         "ollama": Row(needs_key=False),
         "ready": Row(key_env="READY_KEY"),
         "groq": Row(key_env="GROQ_API_KEY"),
+        "shy": Row(key_env="SHY_TOKEN", needs_entry=True),
         "cloud": Row(
             base_url="https://{account}.{region}.example.com/{model}",
             key_env="CLOUD_KEY",

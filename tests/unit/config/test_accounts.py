@@ -59,6 +59,13 @@ def test_half_a_provider_in_the_environment_is_told_and_left_out() -> None:
     assert warning.endswith("CLOUD_ACCOUNT must be a part of an address: letters, digits, and . _ -.")
 
 
+def test_a_variable_that_serves_other_ends_switches_nothing_on() -> None:
+    """Such a preset needs an entry, and then finds its key by itself."""
+    result = found("", {"SHY_TOKEN": "k"})
+    assert (result.providers, result.warnings) == ({}, ())
+    assert found("providers: {shy: {}}", {"SHY_TOKEN": "k"}).providers["shy"].api_key == Secret("k")
+
+
 def test_an_entry_with_a_codec_takes_nothing_from_a_preset() -> None:
     """Not even the key: it would go to another's address."""
     text = "providers: {groq: {codec: openai, base_url: 'http://box/v1'}}"

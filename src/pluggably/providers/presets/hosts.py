@@ -5,6 +5,31 @@ from __future__ import annotations
 from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
 HOSTS: dict[str, Preset] = {
+    # inference-docs.cerebras.ai/resources/openai, …/capabilities/image-inputs, …/support/error and the types of
+    # cerebras_cloud_sdk 1.91.0 (2026-11)
+    "cerebras": Preset(
+        title="Cerebras",
+        checked="2026-11-22",
+        base_url="https://api.cerebras.ai/v1",
+        docs="https://inference-docs.cerebras.ai/resources/openai",
+        price_list="cerebras",
+        key_env="CEREBRAS_API_KEY",
+        # …/support/rate-limits: the free tier.
+        free_tier=True,
+        options={
+            # "Deprecated in favor of max_completion_tokens": `max_tokens`.
+            "max_tokens_field": "max_completion_tokens",
+            # "Up to 4 sequences": `stop`.
+            "stop_limit": 4,
+            # `reasoning_effort` is one of these.
+            "efforts": ("none", "low", "medium", "high"),
+            # `reasoning` is a field of assistant messages.
+            "reasoning_back": "reasoning",
+            # "The image must be base64-encoded and passed as a data URI".
+            "inputs": ("image",),
+            "lacks": ("top_k", "min_p", "embeddings"),
+        },
+    ),
     # developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility and …/platform/errors (2026-11)
     "cloudflare": Preset(
         title="Cloudflare Workers AI",
@@ -37,7 +62,31 @@ HOSTS: dict[str, Preset] = {
             },
         },
     ),
-    # console.groq.com/docs/openai, "Currently Unsupported OpenAI Features", and …/docs/api-reference (2026-11)
+    # As of 2026-11, read at docs.fireworks.ai/tools-sdks/openai-compatibility and in the types of fireworks_ai 1.2.30.
+    "fireworks": Preset(
+        title="Fireworks AI",
+        checked="2026-11-22",
+        base_url="https://api.fireworks.ai/inference/v1",
+        docs="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
+        price_list="fireworks",
+        key_env="FIREWORKS_API_KEY",
+        models=ModelList(path="https://api.fireworks.ai/v1/accounts/fireworks/models", form="fireworks"),
+        options={
+            # Not named; the last chunk tells the usage unasked.
+            "stream_options": False,
+            # "Up to 4 sequences": `stop`.
+            "stop_limit": 4,
+            # `reasoning_effort` is one of these.
+            "efforts": ("none", "low", "medium", "high"),
+            # `reasoning_history` says what a model makes of it.
+            "reasoning_back": "reasoning_content",
+            "inputs": ("image", "image_url"),
+            # top_k and min_p are among the parameters.
+            "lacks": (),
+        },
+    ),
+    # console.groq.com/docs/openai, "Currently Unsupported OpenAI Features", …/docs/api-reference and the types of groq
+    # 1.7.0 (2026-11)
     "groq": Preset(
         title="Groq",
         checked="2026-11-22",
@@ -45,6 +94,8 @@ HOSTS: dict[str, Preset] = {
         docs="https://console.groq.com/docs/openai",
         price_list="groq",
         key_env="GROQ_API_KEY",
+        # …/docs/rate-limits, "Free plan limits".
+        free_tier=True,
         options={
             # "Deprecated in favor of max_completion_tokens": `max_tokens`.
             "max_tokens_field": "max_completion_tokens",
@@ -52,8 +103,13 @@ HOSTS: dict[str, Preset] = {
             "stop_limit": 4,
             # …/docs/vision: images by URL or as base64. Text and images only.
             "inputs": ("image", "image_url"),
-            # logprobs and top_logprobs "will result in a 400 error (yikes) if they are supplied".
-            "lacks": ("top_k", "min_p", "logprobs"),
+            # Of ours; there is `default` beside them.
+            "efforts": ("none", "low", "medium", "high"),
+            # `reasoning` is a field of assistant messages.
+            "reasoning_back": "reasoning",
+            # logprobs and top_logprobs "will result in a 400 error (yikes) if they are supplied"; the penalties are
+            # "not yet supported by any of our models".
+            "lacks": ("top_k", "min_p", "logprobs", "presence_penalty", "frequency_penalty"),
         },
     ),
     # As of 2026-11, read at docs.hyperbolic.ai/inference/text-apis.
@@ -103,6 +159,17 @@ HOSTS: dict[str, Preset] = {
             "error_codes": {"not_enough_balance": "quota", "failed_to_auth": "credential"},
         },
     ),
+    # As of 2026-11, read at docs.api.nvidia.com/nim/reference/llm-apis and docs.nvidia.com/nim/large-language-models.
+    "nvidia": Preset(
+        title="NVIDIA NIM",
+        checked="2026-11-22",
+        base_url="https://integrate.api.nvidia.com/v1",
+        docs="https://docs.api.nvidia.com/nim/reference/llm-apis",
+        key_env="NVIDIA_API_KEY",
+        # build.nvidia.com: free for development, within limits a minute.
+        free_tier=True,
+        options={"inputs": ("image", "image_url")},
+    ),
     # docs.sambanova.ai/docs/api-reference/chat-completions/create-chat-based-completion (2026-11), with more words in
     # the types of its own package (github.com/sambanova/sambanova-python)
     "sambanova": Preset(
@@ -121,6 +188,27 @@ HOSTS: dict[str, Preset] = {
             "inputs": ("image",),
             # top_k is taken; the penalties are "not currently implemented; accepted for API compatibility".
             "lacks": ("min_p", "presence_penalty", "frequency_penalty"),
+        },
+    ),
+    # docs.together.ai/reference/chat-completions-1 and the types of together 3.1.1 (2026-11)
+    "together": Preset(
+        title="Together AI",
+        checked="2026-11-22",
+        base_url="https://api.together.ai/v1",
+        docs="https://docs.together.ai/reference/chat-completions-1",
+        price_list="together",
+        key_env="TOGETHER_API_KEY",
+        models=ModelList(form="together"),
+        options={
+            # `reasoning_effort` is one of these; `reasoning` turns it off.
+            "efforts": ("low", "medium", "high"),
+            "effort_none": {"reasoning": {"enabled": False}},
+            # `reasoning` is a field of assistant messages.
+            "reasoning_back": "reasoning",
+            # Audio as WAV only; the codec would send MP3, too.
+            "inputs": ("image", "image_url"),
+            # top_k and min_p are among the parameters, these are not. Its log probabilities have a form of their own.
+            "lacks": ("logprobs", "parallel_tool_calls", "dimensions"),
         },
     ),
 }

@@ -2,9 +2,65 @@
 
 from __future__ import annotations
 
-from pluggably.providers.presets.preset import Preset, Variable
+from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
 MAKERS: dict[str, Preset] = {
+    # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
+    "deepseek": Preset(
+        title="DeepSeek",
+        checked="2026-11-22",
+        base_url="https://api.deepseek.com",
+        docs="https://api-docs.deepseek.com/api/create-chat-completion",
+        price_list="deepseek",
+        key_env="DEEPSEEK_API_KEY",
+        options={
+            # "Thinking mode is enabled by default"; efforts are mapped to low, high and max, and this turns it off.
+            "effort_none": {"thinking": {"type": "disabled"}},
+            # After a call of a tool, the reasoning "must be passed back", or the answer is a 400, also where there was
+            # none (github.com/deepseek-ai/deepseek-harness/discussions/739); elsewhere it is ignored.
+            "reasoning_back": "reasoning_content",
+            "reasoning_beside_calls": True,
+            # "Up to 16 sequences": `stop`.
+            "stop_limit": 16,
+            # …/guides/vision: images by URL or as a `data:` URL, for `deepseek-flash`.
+            "inputs": ("image", "image_url"),
+            # Not among the parameters. `response_format`: text or json_object.
+            "lacks": ("top_k", "min_p", "seed", "parallel_tool_calls", "json_schema", "embeddings"),
+            # "Thinking mode does not support the temperature, presence_penalty, or frequency_penalty parameters", and
+            # ignores them; that it refuses logprobs stood there until 2026-03.
+            "model_rules": (
+                {
+                    "models": r"",
+                    "lacks": ("temperature", "presence_penalty", "frequency_penalty", "logprobs"),
+                    "unless_effort": ("none",),
+                    "default_effort": "high",
+                },
+            ),
+        },
+    ),
+    # docs.mistral.ai/api/endpoint/chat and the types of mistralai 3.7.0 (2026-11). What it does not name it refuses,
+    # with a status of 422 and `extra_forbidden`.
+    "mistral": Preset(
+        title="Mistral AI",
+        checked="2026-11-22",
+        base_url="https://api.mistral.ai/v1",
+        docs="https://docs.mistral.ai/api/endpoint/chat",
+        price_list="mistral",
+        key_env="MISTRAL_API_KEY",
+        # docs.mistral.ai/deployment/ai-studio/tier: the Experiment plan.
+        free_tier=True,
+        options={
+            # Not named; the last chunk tells the usage unasked.
+            "stream_options": False,
+            "seed_field": "random_seed",
+            "dimensions_field": "output_dimension",
+            # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
+            "short_call_ids": True,
+            # …/capabilities/vision. Its parts for documents and audio have a form of their own.
+            "inputs": ("image", "image_url"),
+            "lacks": ("min_p",),
+        },
+    ),
     # platform.kimi.ai/docs/api/chat (2026-11), with its OpenAPI document, and …/docs/api/models-overview
     "moonshot": Preset(
         title="Moonshot AI (Kimi)",
@@ -55,6 +111,30 @@ MAKERS: dict[str, Preset] = {
             },
         },
     ),
+    # docs.perplexity.ai/docs/sonar/openai-compatibility and the types of perplexityai 0.46.1 (2026-11)
+    "perplexity": Preset(
+        title="Perplexity",
+        checked="2026-11-22",
+        base_url="https://api.perplexity.ai",
+        docs="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
+        price_list="perplexity",
+        key_env="PERPLEXITY_API_KEY",
+        # Its list (…/v1/models) is that of another API.
+        models=None,
+        options={
+            # "user or tool message(s) should alternate with assistant message(s)": its error `invalid_message`.
+            "taking_turns": True,
+            # …/docs/sonar/models/sonar-reasoning-pro: a `<think>` section stands before the answer.
+            "think_tags": True,
+            # Not named; the chunks tell the usage unasked.
+            "stream_options": False,
+            # `reasoning_effort` is one of these.
+            "efforts": ("minimal", "low", "medium", "high"),
+            "inputs": ("image", "image_url"),
+            # Not named. `tool_choice`: none, auto, required. Its embeddings are bytes, one for each number.
+            "lacks": ("min_p", "seed", "named_tool", "embeddings"),
+        },
+    ),
     # As of 2026-11, read at alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions,
     # help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope and …/qwen-function-calling
     "qwen": Preset(
@@ -97,6 +177,37 @@ MAKERS: dict[str, Preset] = {
         # "parameter.enable_thinking must be set to false for non-streaming calls" (…/error-code): open models that
         # think, and QwQ, answer only in streams.
         always_streams=True,
+    ),
+    # docs.x.ai/developers/rest-api-reference/inference/chat and …/model-capabilities/text/reasoning (2026-11)
+    "xai": Preset(
+        title="xAI",
+        checked="2026-11-22",
+        base_url="https://api.x.ai/v1",
+        docs="https://docs.x.ai/developers/rest-api-reference/inference/chat",
+        price_list="x-ai",
+        key_env="XAI_API_KEY",
+        models=ModelList(path="/language-models", form="xai"),
+        options={
+            # `max_tokens` is its older name.
+            "max_tokens_field": "max_completion_tokens",
+            # …/model-capabilities/images/understanding: by URL or as base64.
+            "inputs": ("image", "image_url"),
+            "efforts": ("none", "low", "medium", "high"),
+            "lacks": ("top_k", "min_p", "embeddings"),
+            "model_rules": (
+                # "presencePenalty, frequencyPenalty, and stop cannot be used with reasoning models. Requests that
+                # include them return an error."
+                {"models": r"(?!.*non-reasoning)", "lacks": ("presence_penalty", "frequency_penalty", "stop")},
+                # "reasoning_effort is not supported by grok-4.20 or grok-4-1-fast. Specifying reasoning_effort on these
+                # models will return an error", nor by those before.
+                {
+                    "models": r"grok-(2|3(?!-mini)|4($|-)|4\.20(?!-multi-agent)|code)",
+                    "lacks": ("reasoning",),
+                },
+                # low, medium and high; "reasoning cannot be disabled".
+                {"models": r"grok-4\.5", "efforts": ("low", "medium", "high")},
+            ),
+        },
     ),
     # docs.z.ai/api-reference/llm/chat-completion (2026-11). What it does not name it refuses, with the code 1210.
     "zai": Preset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pluggably.providers.presets.preset import Preset
+from pluggably.providers.presets.preset import Preset, Variable
 
 # developers.openai.com/api/docs/guides/reasoning and …/guides/latest-model, "Parameter compatibility" (2026-11): the
 # o-series and GPT-5 take none of these; from GPT-5.1 on they take the first three with the effort `none`, which up to
@@ -33,7 +33,53 @@ _OPENAI_MODEL_RULES: tuple[dict[str, Any], ...] = (
     {"models": r"(ft:)?(gpt-3|gpt-4|chatgpt-4|gpt-5-chat)", "lacks": ("reasoning",)},
 )
 
+# learn.microsoft.com/en-us/azure/foundry/openai/how-to/reasoning (2026-11): "Reasoning models will only work with the
+# max_completion_tokens parameter"; the latest of them take system messages, and no others take developer messages.
+# The rules for models hold where a deployment bears its model's name.
+_AZURE_OPTIONS: dict[str, Any] = {
+    "max_tokens_field": "max_completion_tokens",
+    "refusal_parts": True,
+    "embedding_encoding": "base64",
+    "stop_limit": 4,
+    "inputs": ("image", "image_url", "audio"),
+    "lacks": ("top_k", "min_p"),
+    "model_rules": _OPENAI_MODEL_RULES,
+    # "The API deployment for this resource does not exist".
+    "error_codes": {"deploymentnotfound": "model"},
+}
+# Azure's own tools have the whole address in AZURE_OPENAI_ENDPOINT; this one is read by @ai-sdk/azure.
+_AZURE_RESOURCE = Variable(means="the name of the Azure OpenAI resource", env="AZURE_RESOURCE_NAME")
+
 OPENAI: dict[str, Preset] = {
+    # learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle, "v1 API" (2026-11). A model is a deployment.
+    "azure": Preset(
+        title="Azure OpenAI",
+        checked="2026-11-22",
+        base_url="https://{resource}.openai.azure.com/openai/v1",
+        docs="https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle",
+        variables={"resource": _AZURE_RESOURCE},
+        key_env="AZURE_OPENAI_API_KEY",
+        key_header="api-key",
+        # Its list is of what could be deployed, not of what is.
+        models=None,
+        options=_AZURE_OPTIONS,
+    ),
+    # learn.microsoft.com/en-us/azure/foundry/openai/reference (2026-11): the address of the dated API versions.
+    "azure-deployments": Preset(
+        title="Azure OpenAI, dated API versions",
+        checked="2026-11-22",
+        base_url="https://{resource}.openai.azure.com/openai/deployments/{model}",
+        docs="https://learn.microsoft.com/en-us/azure/foundry/openai/reference",
+        variables={
+            "resource": _AZURE_RESOURCE,
+            "version": Variable(means="the API version, such as `2024-10-21`", env="OPENAI_API_VERSION"),
+        },
+        query={"api-version": "{version}"},
+        key_env="AZURE_OPENAI_API_KEY",
+        key_header="api-key",
+        models=None,
+        options=_AZURE_OPTIONS,
+    ),
     # developers.openai.com/api/reference/resources/chat and …/resources/embeddings (2026-11)
     "openai": Preset(
         title="OpenAI",

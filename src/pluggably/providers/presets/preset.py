@@ -50,6 +50,8 @@ class Preset(Struct, frozen=True, kw_only=True):
     variables: dict[str, Variable] = {}
     key_env: str | None = None
     needs_key: bool = True
+    # Its variable is set on many machines for something else, so the key alone is no wish: an entry must be there.
+    needs_entry: bool = False
     # The header that takes the key as it is; None: `Authorization: Bearer`.
     key_header: str | None = None
     headers: dict[str, str] = {}

@@ -5,6 +5,44 @@ from __future__ import annotations
 from pluggably.providers.presets.preset import ModelList, Preset
 
 ROUTERS: dict[str, Preset] = {
+    # docs.github.com/en/rest/models/inference and …/rest/models/catalog (2026-11)
+    "github": Preset(
+        title="GitHub Models",
+        checked="2026-11-22",
+        base_url="https://models.github.ai/inference",
+        docs="https://docs.github.com/en/rest/models/inference",
+        key_env="GITHUB_TOKEN",
+        needs_entry=True,
+        headers={"X-GitHub-Api-Version": "2022-11-28"},
+        models=ModelList(path="https://models.github.ai/catalog/models", form="github"),
+        # docs.github.com/en/github-models/use-github-models/prototyping-with-ai-models, "Rate limits".
+        free_tier=True,
+        options={
+            "inputs": ("image", "image_url"),
+            # Not among the parameters. `tool_choice`: auto, required, none.
+            "lacks": ("top_k", "min_p", "logprobs", "reasoning", "parallel_tool_calls", "named_tool"),
+        },
+    ),
+    # huggingface.co/docs/inference-providers/tasks/chat-completion and …/inference-providers/index (2026-11). What a
+    # model really takes is up to the provider behind the router.
+    "huggingface": Preset(
+        title="Hugging Face Inference Providers",
+        checked="2026-11-22",
+        base_url="https://router.huggingface.co/v1",
+        docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
+        key_env="HF_TOKEN",
+        needs_entry=True,
+        models=ModelList(form="huggingface"),
+        # …/inference-providers/pricing: credits every month.
+        free_tier=True,
+        options={
+            # "Up to 4 sequences": `stop`.
+            "stop_limit": 4,
+            "inputs": ("image", "image_url"),
+            # Not among the parameters; "currently available for chat completion tasks only".
+            "lacks": ("top_k", "min_p", "parallel_tool_calls", "embeddings"),
+        },
+    ),
     # openrouter.ai/docs/api/reference/parameters, …/docs/use-cases/reasoning-tokens (2026-11)
     "openrouter": Preset(
         title="OpenRouter",
@@ -13,6 +51,10 @@ ROUTERS: dict[str, Preset] = {
         docs="https://openrouter.ai/docs/api/reference/overview",
         price_list="openrouter",
         key_env="OPENROUTER_API_KEY",
+        models=ModelList(form="openrouter"),
+        # …/docs/api/reference/limits: models whose id ends so cost nothing, within limits a minute and a day.
+        free_tier=True,
+        free_models=r":free$",
         options={
             # "You can control reasoning tokens in your requests using the reasoning parameter", and they are handed
             # back in `reasoning`, or as they came in `reasoning_details`.

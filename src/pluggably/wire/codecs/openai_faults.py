@@ -94,6 +94,8 @@ _REFUSED_KEY = {"invalid_api_key", "authentication_error", "invalid_authenticati
 # `model_decommissioned`: console.groq.com/docs/errors. Ollama has a 404 and "model … not found" only.
 _NO_MODEL = {"model_not_found", "model_decommissioned"}
 _NO_MODEL_WORDS = re.compile(r"\bmodel\b.*(not found|not exist|not supported|no access|have access)", re.I | re.S)
+# xAI refuses a wrong key with a status of 400: docs.x.ai/developers/debugging (2026-11).
+_REFUSED_KEY_WORDS = re.compile(r"\b(incorrect|invalid) api key", re.I)
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
 
 # Groq's flex tier "is at capacity": console.groq.com/docs/errors
@@ -102,7 +104,9 @@ _FLEX_FULL = 498
 # Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
 # project ("org-A1b2C3"), which unlike words have digits or capitals in them.
 _SECRET = re.compile(
-    r"\b(?:(?i:bearer)\s+\S+|(?i:ak|sk|gsk|pk|rk)[-_][\w*.\-]{4,}|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
+    r"\b(?:(?i:bearer)\s+\S+"
+    r"|(?i:ak|sk|gsk|pk|rk|xai|pplx|csk|fw|hf|nvapi|ghp|github_pat)[-_][\w*.\-]{4,}"
+    r"|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
 )
 # Moonshot and others tell the wait in words alone: "please try again after 20 seconds", "in 6m0s".
 _WAIT_WORDS = re.compile(r"try again (?:in|after) (\d[\d.]* ?[dhms][dhms\d.]*)", re.I)
@@ -265,7 +269,7 @@ def _meaning(complaint: Complaint, own: Mapping[str, Meaning]) -> Meaning | None
         return "filtered"
     if words & _QUOTA or status == 402:
         return "quota"
-    if words & _REFUSED_KEY or status in (401, 403):
+    if words & _REFUSED_KEY or status in (401, 403) or (status == 400 and _REFUSED_KEY_WORDS.search(complaint.message)):
         return "credential"
     if words & _NO_MODEL or status == 410 or (status == 404 and _NO_MODEL_WORDS.search(complaint.message)):
         return "model"

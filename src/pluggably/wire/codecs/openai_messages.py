@@ -200,7 +200,7 @@ class Messages:
         message: JsonObject = {"role": "assistant", "content": _plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls
-        if thoughts and self._options.reasoning_back:
+        if self._options.reasoning_back and (thoughts or (calls and self._options.reasoning_beside_calls)):
             message[self._options.reasoning_back] = "".join(thoughts)
         if states:
             message["reasoning_details"] = states

@@ -122,14 +122,18 @@ class TokenCounts(Struct, gc=False):
     completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: OutputDetails | None = None
+    # DeepSeek has it here: api-docs.deepseek.com/guides/kv_cache
+    prompt_cache_hit_tokens: int | None = None
+    # Perplexity (perplexityai 0.46.1, usage_info.py); SGLang writes 0 whatever there was.
+    reasoning_tokens: int | None = None
 
     def reported(self) -> UsageReported:
         prompt, output = self.prompt_tokens_details, self.completion_tokens_details
         return UsageReported(
             input_tokens=self.prompt_tokens,
-            cached_input_tokens=prompt.cached_tokens if prompt else None,
+            cached_input_tokens=prompt.cached_tokens if prompt else self.prompt_cache_hit_tokens,
             output_tokens=self.completion_tokens,
-            reasoning_tokens=output.reasoning_tokens if output else None,
+            reasoning_tokens=output.reasoning_tokens if output else self.reasoning_tokens or None,
         )
 
 
