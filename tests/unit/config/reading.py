@@ -66,7 +66,7 @@ VOCABULARY = Vocabulary(
         "ollama": Row(needs_key=False),
         "ready": Row(key_env="READY_KEY"),
         "groq": Row(key_env="GROQ_API_KEY"),
-        "shy": Row(key_env="SHY_TOKEN", needs_entry=True),
+        "shy": Row(key_env="SHY_TOKEN", needs_key=False, needs_entry=True),
         "cloud": Row(
             base_url="https://{account}.{region}.example.com/{model}",
             key_env="CLOUD_KEY",
