@@ -147,6 +147,8 @@ class _Names:
         preset = self._presets.get(provider)
         if preset is None:
             return f"there is no provider `{printable(provider)}`{suggestion(provider, self._providers)}"
+        if preset.needs_entry:
+            return f"the provider `{provider}` is not set up; name it under `providers`: `{provider}: {{}}`."
         if environment_key(preset, self._walk.references.environment) is None:
             ways = [f"set {preset.key_env}"] if preset.key_env else []
             ways.append(f"give it {'`api_key` ' if preset.needs_key else ''}under `providers.{provider}`")

@@ -76,6 +76,8 @@ OPENAI: dict[str, Preset] = {
         },
         query={"api-version": "{version}"},
         key_env="AZURE_OPENAI_API_KEY",
+        # The key means the row above.
+        needs_entry=True,
         key_header="api-key",
         models=None,
         options=_AZURE_OPTIONS,
