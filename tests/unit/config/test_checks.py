@@ -74,6 +74,8 @@ def test_a_model_is_known_although_its_entry_is_wrong() -> None:
          "give it `api_key` under `providers.groq`."),
         ("r: {targets: [ollama/x]}", "7:17: models.r.targets.0: the provider `ollama` is not set up; give it under "
          "`providers.ollama`."),
+        ("r: {targets: [shy/x]}", "7:17: models.r.targets.0: the provider `shy` is not set up; name it under "
+         "`providers`: `shy: {}`."),
         ("r: {targets: [qwen, smart, qwen]}", "7:30: models.r.targets.2: stands here twice."),
         ("r: {targets: [smart, {model: openai/gpt-5}]}", "7:32: models.r.targets.1.model: stands here twice, as "
          "`smart`."),

@@ -11,6 +11,7 @@ import pytest
 
 from pluggably import plugins
 from pluggably.domain.catalog import Target
+from pluggably.providers.build import build_provider
 from pluggably.providers.presets import PRESETS, Preset
 from pluggably.providers.presets.hosts import HOSTS
 from pluggably.providers.presets.makers import MAKERS
@@ -52,6 +53,46 @@ def test_a_preset_is_understood_by_its_codec(preset: Preset) -> None:
     assert preset.docs.startswith("https://")
     assert not preset.needs_key or preset.key_env is not None
     assert date.fromisoformat(preset.checked) >= date(2026, 11, 1)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_preset_can_be_a_provider(preset: Preset) -> None:
+    """With nothing but its key and what fills its gaps: its codecs are there, and take the options of its rules."""
+    variables = {gap: variable.default or "x" for gap, variable in preset.variables.items()}
+    keys = ["sk-test"] if preset.needs_key else []
+    endpoint = endpoint_of(build_provider("any", preset, CODECS, api_keys=keys, variables=variables))
+    assert "{" not in endpoint.base_url + endpoint.query
+    assert endpoint.base_url.startswith("https://") or not preset.needs_key
+
+
+@pytest.mark.parametrize(
+    ("model", "codec"),
+    [
+        ("gpt-5.4", "openai"),
+        ("gpt-5-mini", "openai"),
+        ("gpt-5.3-chat-latest", "openai"),
+        ("o3", "openai"),
+        ("o3-mini", "openai"),
+        ("text-embedding-3-small", "openai"),
+        ("gpt-5.6-terra", "openai"),
+        ("o1-pro", "openai_responses"),
+        ("o3-pro-2025-06-10", "openai_responses"),
+        ("o4-mini-deep-research-2025-06-26", "openai_responses"),
+        ("computer-use-preview", "openai_responses"),
+        ("gpt-5-codex", "openai_responses"),
+        ("gpt-5.1-codex-max", "openai_responses"),
+        ("gpt-5.5-pro-2026-04-23", "openai_responses"),
+        ("gpt-6-cyber", "openai_responses"),
+        ("gpt-6.2-astra-law", "openai_responses"),
+        ("gpt-rosalind-research", "openai_responses"),
+        ("codex-mini-latest", "openai_responses"),
+    ],
+)
+def test_a_model_of_the_responses_api_alone_is_asked_there(model: str, codec: str) -> None:
+    """At OpenAI, and at Azure where the deployment bears the model's name."""
+    for name in ("openai", "azure"):
+        provider = build_provider(name, PRESETS[name], CODECS, api_keys=["sk"], variables={"resource": "r"})
+        assert endpoint_of(provider, model).codec is CODECS[codec]
 
 
 def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() -> None:

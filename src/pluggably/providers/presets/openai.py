@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pluggably.providers.presets.preset import Preset, Variable
+from pluggably.providers.presets.preset import CodecRule, Preset, Variable
 
 # developers.openai.com/api/docs/guides/reasoning and …/guides/latest-model, "Parameter compatibility" (2026-11): the
 # o-series and GPT-5 take none of these; from GPT-5.1 on they take the first three with the effort `none`, which up to
@@ -29,8 +29,23 @@ _OPENAI_MODEL_RULES: tuple[dict[str, Any], ...] = (
         "unless_effort": ("none",),
         "default_effort": "medium",
     },
+    # "Defaults to (and only supports) high reasoning effort": "Create chat completion", `reasoning_effort` (2026-11).
+    {"models": r"gpt-5-pro", "efforts": ("high",)},
     # "Constrains effort on reasoning for reasoning models", which these are not.
     {"models": r"(ft:)?(gpt-3|gpt-4|chatgpt-4|gpt-5-chat)", "lacks": ("reasoning",)},
+)
+# The models that the Responses API has beside those of Chat Completions (types/shared/responses_model.py of openai
+# 3.54.0), and their families: "This model is only supported in v1/responses and not in v1/chat/completions."
+_ONLY_RESPONSES = CodecRule(
+    models=r"(o\d-pro|o\d(-mini)?-deep-research|computer-use-|codex-|gpt-\d[\d.]*-(pro|codex|cyber|rosalind|astra-law)"
+    r"|gpt-(daybreak|rosalind)-)",
+    codec="openai_responses",
+    options={
+        "system_role": "developer",
+        # github.com/BerriAI/litellm/pull/9419
+        "unstreamed": r"o1-pro",
+        "model_rules": _OPENAI_MODEL_RULES,
+    },
 )
 
 # learn.microsoft.com/en-us/azure/foundry/openai/how-to/reasoning (2026-11): "Reasoning models will only work with the
@@ -60,6 +75,7 @@ OPENAI: dict[str, Preset] = {
         variables={"resource": _AZURE_RESOURCE},
         key_env="AZURE_OPENAI_API_KEY",
         key_header="api-key",
+        codec_rules=(_ONLY_RESPONSES,),
         # Its list is of what could be deployed, not of what is.
         models=None,
         options=_AZURE_OPTIONS,
@@ -90,6 +106,7 @@ OPENAI: dict[str, Preset] = {
         docs="https://developers.openai.com/api/reference/resources/chat",
         price_list="openai",
         key_env="OPENAI_API_KEY",
+        codec_rules=(_ONLY_RESPONSES,),
         options={
             # "With o1 models and newer, use developer messages for this purpose instead": the system message.
             "system_role": "developer",
