@@ -73,6 +73,7 @@ def test_a_file_that_is_gone_for_a_while_is_no_change() -> None:
     assert told(Files(None, None, OLD, None, OLD), [{FILE: OLD}]) == []
     assert told(Files(None, None, NEW, NEW), [{FILE: OLD}, {FILE: NEW}]) == [4]
     assert told(Files(NEW, None, None, NEW, NEW), [{FILE: OLD}, {FILE: NEW}]) == [5]
+    assert told(Files(NEW, NEW, None, None, None, NEW), [{FILE: OLD}, {FILE: NEW}]) == [2]
 
 
 def test_a_change_that_is_taken_back_is_none() -> None:
