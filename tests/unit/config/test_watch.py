@@ -86,6 +86,11 @@ def test_a_config_that_could_not_be_loaded_is_told_once() -> None:
     assert told(Files(NEW, NEW, NEW, NEW, NEWER, NEWER, NEWER), [{FILE: OLD}]) == [2, 6]
 
 
+def test_the_way_back_from_a_config_that_could_not_be_loaded_is_told() -> None:
+    """Whoever said that the file is wrong can say that it is right again."""
+    assert told(Files(NEW, NEW, OLD, OLD, OLD, NEW, NEW), [{FILE: OLD}]) == [2, 4, 7]
+
+
 def test_a_config_that_is_put_back_is_told() -> None:
     """New, and old again: both were loaded."""
     assert told(Files(NEW, NEW, OLD, OLD, OLD), [{FILE: OLD}, {FILE: NEW}, {FILE: OLD}]) == [2, 4]
