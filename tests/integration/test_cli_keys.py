@@ -91,7 +91,7 @@ def test_a_key_is_made_listed_and_revoked(pluggably: CommandLine) -> None:
     assert key_id in note
     listed, _ = pluggably("keys", "list")
     assert token.strip() not in listed
-    assert re.search(rf"(?m)^{key_id}  laptop  generate,metrics  \d{{4}}-\d\d-\d\d  live$", listed)
+    assert re.search(rf"(?m)^{key_id}  laptop  generate,metrics  any       \d{{4}}-\d\d-\d\d  live$", listed)
     assert pluggably("keys", "revoke", key_id)[0] == f"{key_id} (laptop) is revoked.\n"
     assert "revoked" in pluggably("keys", "list")[0]
 

@@ -11,7 +11,6 @@ from pluggably.config.settings import (
     Settings,
     client_settings,
     data_directory,
-    environment_keys,
     load_settings,
     process_environment,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "Vocabulary",
     "client_settings",
     "data_directory",
-    "environment_keys",
     "load_config",
     "load_settings",
     "parse_config",

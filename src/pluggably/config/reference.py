@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import NODEFAULT, inspect
 
-from pluggably.config.schema import Config
+from pluggably.config.schema import ROUTE_KEYS, Config, ModelEntry
 from pluggably.config.secret import Secret
 from pluggably.config.settings import VARIABLES
 
@@ -65,6 +65,7 @@ def config_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of `pluggably.yaml`."""
     made = msgspec.json.schema(Config, schema_hook=lambda _: {"type": "string"})
     relaxed = {name: _relaxed(schema) for name, schema in made["$defs"].items()}
+    relaxed["ModelEntry"] |= _model_or_route()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pluggably.yaml",
@@ -114,6 +115,16 @@ def _relaxed(schema: Any) -> Any:
     if "pattern" in result and _REFERENCE not in result["pattern"]:
         result["pattern"] += "|" + _REFERENCE
     return result
+
+
+def _model_or_route() -> dict[str, Any]:
+    """A route has none of a local model's keys, and a local model none of a route's."""
+    local = [name for name in ModelEntry.__struct_fields__ if name not in ROUTE_KEYS]
+    return {
+        "if": {"required": ["targets"], "properties": {"targets": {"type": "array"}}},
+        "then": {"properties": {name: {"type": "null"} for name in local}},
+        "else": {"properties": {name: {"type": "null"} for name in ROUTE_KEYS}},
+    }
 
 
 def _constraints(schema: dict[str, Any]) -> dict[str, Any]:

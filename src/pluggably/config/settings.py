@@ -8,7 +8,7 @@ else."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -146,20 +146,6 @@ def data_directory(flag: Path | None, environment: Mapping[str, str] | None = No
     if not home:
         raise StartupError("There is no home folder to keep data in. Set PLUGGABLY_DATA_DIR, or give --data-dir.")
     return Path(home) / ".local" / "share" / "pluggably"
-
-
-def environment_keys(
-    variables: Iterable[tuple[str, str]], environment: Mapping[str, str] | None = None
-) -> dict[str, Secret]:
-    """Of (preset, variable) pairs, the presets whose variable is set, with its value. An empty one is not
-    set; of two variables of one preset the first stands."""
-    environment = os.environ if environment is None else environment
-    keys: dict[str, Secret] = {}
-    for preset, variable in variables:
-        value = environment.get(variable, "").strip()
-        if value:
-            keys.setdefault(preset, Secret(value))
-    return keys
 
 
 def process_environment() -> Mapping[str, str]:

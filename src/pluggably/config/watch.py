@@ -30,21 +30,23 @@ async def changes(
     look: Look | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
-    """Yields whenever a file holds something else than `loaded()` says, once for each state of the files.
+    """Yields whenever a file holds something else than `loaded()` says.
 
-    `loaded` is asked at each look: `Settings.files` of what runs now, or `ConfigError.files` of what was tried last.
-    Never ends by itself."""
+    `loaded` is asked at each look: `Settings.files` of what runs now, or `ConfigError.files` of what was tried last. If
+    it says the same after a change was told of, that change came to nothing; it is not told again, but the next one is,
+    also if it is the way back. Never ends by itself."""
     look = look or _look
     told: Mapping[Path, Fingerprint] = {}
     while True:
         await sleep(look_every_s)
         seen = await look(loaded())
-        if not _differs(seen, loaded(), told):
+        if not _differs(seen, {**loaded(), **told}):
             continue
         seen = await _settled(seen, lambda: look(loaded()), lambda: sleep(settle_s))
-        if _differs(seen, loaded(), told):
-            told = seen
+        if _differs(seen, {**loaded(), **told}):
+            before = loaded()
             yield
+            told = seen if loaded() == before else {}
 
 
 async def _settled(
@@ -61,12 +63,8 @@ async def _settled(
         seen = again
 
 
-def _differs(
-    seen: Mapping[Path, Fingerprint], loaded: Mapping[Path, Fingerprint], told: Mapping[Path, Fingerprint]
-) -> bool:
-    return any(
-        found is not None and found != loaded.get(path) and found != told.get(path) for path, found in seen.items()
-    )
+def _differs(seen: Mapping[Path, Fingerprint], known: Mapping[Path, Fingerprint]) -> bool:
+    return any(found is not None and found != known.get(path) for path, found in seen.items())
 
 
 async def _look(paths: Iterable[Path]) -> Mapping[Path, Fingerprint]:

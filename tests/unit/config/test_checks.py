@@ -128,6 +128,8 @@ def test_circles_are_shown() -> None:
         house("a: {targets: [qwen, b]}", "b: c", "c: {targets: [llama], on_context_length: [d]}", "d: {targets: [a]}")
     )
     assert found == ["10:17: models.d.targets.0: goes in a circle: `a` → `b` → `c` → `d` → `a`."]
+    found = issues(house("e: {targets: [f], location: local}", "f: {targets: [e]}"))
+    assert found == ["8:17: models.f.targets.0: goes in a circle: `e` → `f` → `e`."]
 
 
 def test_each_circle_is_found_although_others_were_walked_before() -> None:

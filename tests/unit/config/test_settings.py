@@ -15,7 +15,6 @@ from pluggably.config import (
     Secret,
     client_settings,
     data_directory,
-    environment_keys,
     load_settings,
 )
 from pluggably.config import settings as module
@@ -107,14 +106,6 @@ def test_the_data_directory_follows_the_same_order(tmp_path: Path) -> None:
     assert data_directory(None, environment, tmp_path) == Path("/home/pip/.local/share/pluggably")
     with pytest.raises(StartupError, match="PLUGGABLY_DATA_DIR"):
         data_directory(None, {}, tmp_path)
-
-
-def test_keys_of_providers_come_from_their_usual_variables() -> None:
-    """An empty variable counts as not set, and the first variable of a preset counts."""
-    environment = {"A_KEY": "a", "B_KEY": "", "C_KEY": " c\n", "C_OLD_KEY": "old"}
-    variables = [("a", "A_KEY"), ("b", "B_KEY"), ("c", "C_KEY"), ("c", "C_OLD_KEY"), ("d", "D_KEY")]
-    keys = environment_keys(variables, environment)
-    assert {name: key.reveal() for name, key in keys.items()} == {"a": "a", "c": "c"}
 
 
 def test_the_command_line_takes_its_gateway_and_key_from_the_environment() -> None:

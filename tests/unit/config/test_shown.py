@@ -28,6 +28,12 @@ EVERYTHING = """
 server: {host: 0.0.0.0, max_body_bytes: 1MiB}
 providers:
   openai: {api_keys: [sekrit-1, "file:key"], headers: {X-Key: "sekrit-${TOKEN}", X-Team: sekrit-2}}
+  box:
+    preset: openai
+    options:
+      rules:
+        - {quoted: "${THREADS}", both: "${THREADS}${TOKEN}"}
+        - bare: ${THREADS}
   cloud: {api_key: sekrit-3, base_url: "https://{account}.x/v1", options: {stop_limit: 4}, location: "${PLACE}"}
   ollama: {enabled: false, models: {llama: {price: {input_per_million: 0.10}, capabilities: {tools: true}}}}
 models:
@@ -62,6 +68,8 @@ def test_what_is_shown_means_the_same(everything: bool, tmp_path: Path) -> None:
     first = settings(EVERYTHING, tmp_path)
     text = shown(first, everything=everything)
     again = settings(text, tmp_path)
+    rules = [{"quoted": "4", "both": "4sekrit-token"}, {"bare": 4}]
+    assert again.config.providers["box"].options == {"rules": rules}
     assert shown(again, everything=everything).split("\n")[3:] == text.split("\n")[3:]
     expected = bare(first.config)
     expected["providers"]["groq"] = bare(Config(providers={"groq": first.providers["groq"]}))["providers"]["groq"]

@@ -73,6 +73,7 @@ def test_a_file_that_is_gone_for_a_while_is_no_change() -> None:
     assert told(Files(None, None, OLD, None, OLD), [{FILE: OLD}]) == []
     assert told(Files(None, None, NEW, NEW), [{FILE: OLD}, {FILE: NEW}]) == [4]
     assert told(Files(NEW, None, None, NEW, NEW), [{FILE: OLD}, {FILE: NEW}]) == [5]
+    assert told(Files(NEW, NEW, None, None, None, NEW), [{FILE: OLD}, {FILE: NEW}]) == [2]
 
 
 def test_a_change_that_is_taken_back_is_none() -> None:
@@ -83,6 +84,11 @@ def test_a_change_that_is_taken_back_is_none() -> None:
 def test_a_config_that_could_not_be_loaded_is_told_once() -> None:
     """Whoever goes on with the old one is not told of the same mistake each second, but of the next try."""
     assert told(Files(NEW, NEW, NEW, NEW, NEWER, NEWER, NEWER), [{FILE: OLD}]) == [2, 6]
+
+
+def test_the_way_back_from_a_config_that_could_not_be_loaded_is_told() -> None:
+    """Whoever said that the file is wrong can say that it is right again."""
+    assert told(Files(NEW, NEW, OLD, OLD, OLD, NEW, NEW), [{FILE: OLD}]) == [2, 4, 7]
 
 
 def test_a_config_that_is_put_back_is_told() -> None:
