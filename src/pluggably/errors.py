@@ -21,6 +21,7 @@ and what to do next. The HTTP form is made in one place, `PluggablyError.problem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -79,7 +80,8 @@ class PluggablyError(Exception):
         self.detail = detail
         self.pointer = pointer
         self.violations = list(violations[:MAX_VIOLATIONS])
-        self.retry_after_s = retry_after_s
+        # A backend may say anything here, and a plug-in may pass it on.
+        self.retry_after_s = retry_after_s if retry_after_s is not None and 0 <= retry_after_s < math.inf else None
         self.headers = headers or {}
         # Set by dispatch once there is a generation that failed with this.
         self.generation_id: str | None = None

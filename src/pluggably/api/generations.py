@@ -105,7 +105,7 @@ class Generations:
         route = self._live.current.catalog.resolve(body.model)
         request = resolved(body, await self._registry.modalities(route), self._registry.usual_modality(route))
         is_small = len(raw) <= SMALL_BYTES
-        run = self._dispatch.start(request, http.id, route, promise=http.caller.location, is_small=is_small)
+        run = self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
         http.facts = run.facts
         if body.stream:
             return EventStream(run)

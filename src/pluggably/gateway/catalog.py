@@ -137,6 +137,9 @@ class Catalog:
         for one, weight in zip(spec.targets, weights, strict=True):
             for target, share in self._shares(one, (*above, meant)).items():
                 found[target] = found.get(target, 0.0) + weight * share
+        if above and spec.location is not None:
+            # The promise of a route holds also where another one names it.
+            found = {target: share for target, share in found.items() if target.location == spec.location}
         total = sum(found.values())
         return {target: weight / total for target, weight in found.items()}
 

@@ -61,6 +61,8 @@ MOST_PLANS = 4096
 SHORT_S = 0.01
 # A longer wait than this is told to whoever follows the stream.
 TOLD_WAIT_S = 0.25
+# A backend that says more than this before any output has begun to answer.
+MOST_HELD = 256
 PLAIN_TEXT = TextParameters()
 PLAIN_EMBEDDING = EmbeddingParameters()
 NOTHING_AMISS = Foresight()
@@ -101,6 +103,8 @@ class Run:
         self._queued_s = 0.0
         # What the attempt has said before its first output.
         self._held: list[Event] = []
+        # Whether a time-out of the attempt would be the operator's limit, and not a shorter one.
+        self._is_own_time = True
 
     def created(self) -> Generation:
         """The generation as it stands before any event."""
@@ -177,7 +181,7 @@ class Run:
         except PluggablyError as error:
             raise self._failed(error) from error.__cause__
         except (asyncio.CancelledError, GeneratorExit):
-            health.left(self.target)
+            health.left(self.target, self)
             if self._stopped_by is not None:
                 task = asyncio.current_task()
                 if task is not None:
@@ -187,7 +191,7 @@ class Run:
             self._fold.finish_reason = "cancelled"
             raise
         except Exception:
-            health.left(self.target)
+            health.left(self.target, self)
             self._failed(InternalError())
             raise
         finally:
@@ -197,10 +201,12 @@ class Run:
             usage = self._fold.usage
             usage.duration_s = round(_clock() - self._began, 6)
             self._dispatch.running.discard(self)
-            await self._settle(usage)
-            self._ended = self._standing()
-            self.facts.update(self._dispatch.ledger.record(self._ended, self.target))
-            await self._snapshot.leave()
+            try:
+                await self._settle(usage)
+            finally:
+                self._ended = self._standing()
+                self.facts.update(self._dispatch.ledger.record(self._ended, self.target))
+                await self._snapshot.leave()
 
     # ── one attempt after the other ──
 
@@ -213,7 +219,7 @@ class Run:
         self._pursuit = Pursuit(
             self._plan,
             lambda target: health.credentials(target.backend, snapshot.backend(target).credentials),
-            health.admits,
+            lambda target: health.admits(target, self),
             snapshot.rules,
             random.random,
             self._began + longest_s,
@@ -227,13 +233,17 @@ class Run:
         self._tried_at = _clock()
         # What earlier attempts took is gone, but for their waiting for a free slot and for a model to load.
         spent_s = self._tried_at - self._began - self._queued_s
-        patience = _within(self.request.timeouts, self._snapshot.limits, spent_s)
+        asked, limits = self.request.timeouts, self._snapshot.limits
+        patience = _within(asked, limits, spent_s)
+        is_shortened = spent_s >= SHORT_S and limits.total_s - spent_s < limits.first_event_s
+        asks_nothing = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
+        self._is_own_time = asks_nothing and not is_shortened
         return self._snapshot.backend(target).generate(self.request, target, patience, attempt.credential)
 
     def _before_output(self, batch: Sequence[Event]) -> Sequence[Event]:
         """What of an attempt's first batches is passed on: progress, and nothing else until there is output. If the
         attempt fails, the rest never was."""
-        if not _is_output(batch):
+        if not _is_output(batch) and len(self._held) < MOST_HELD:
             self._held += (event for event in batch if type(event) is not Progress)
             return [event for event in batch if type(event) is Progress]
         now = _clock()
@@ -241,7 +251,7 @@ class Run:
         self._fold.usage.time_to_first_event_s = round(now - self._began, 6)
         target = self.target
         latency_s = now - self._tried_at - _queued_s(self._held)
-        self._dispatch.health.began(target, latency_s, self.request.stream)
+        self._dispatch.health.began(target, latency_s, self.request.stream, self)
         started = Started(ServedBy(target.backend, target.model, target.location))
         self._held, held = [], self._held
         return [started, *held, *batch]
@@ -251,9 +261,7 @@ class Run:
         target, health = failed.target, self._dispatch.health
         if isinstance(error, BackendError) and error.backend is None:
             error.backend = target.backend
-        asked = self.request.timeouts
-        is_own_time = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
-        health.failed(target, error, own_time=is_own_time)
+        health.failed(target, error, self, own_time=self._is_own_time)
         health.credential_failed(target.backend, failed.credential, error)
         if self._first_error is None or target == self._plan.candidates[0].target:
             self._first_error = error
@@ -263,20 +271,24 @@ class Run:
         self._pursuit.extend(queued_s)
         used = Fold()
         used.add(self._held)
-        await self._settle(used.usage)
+        usage = used.usage if self._started_at is None else self._fold.usage
+        await self._settle(usage)
         self._attempts.append(
             FailedAttempt(
                 backend=target.backend,
                 model=target.model,
                 code=error.code,
                 duration_s=round(duration_s, 6),
-                cost_usd=used.usage.cost_usd,
+                cost_usd=usage.cost_usd,
             )
         )
         following = self._pursuit.after(error, _clock()) if self._started_at is None else None
         if following is None:
             raise error if self._started_at is not None else self._first_error
-        self._dispatch.ledger.lost(target, error.code, used.usage)
+        self._dispatch.ledger.lost(target, error.code, usage)
+        # What this attempt said is counted. From here on a run that is left leaves the next target.
+        self._held = []
+        self.target = following.target
         log.info(
             "attempt_failed",
             generation_id=self.id,
@@ -323,7 +335,6 @@ class Dispatch:
         self,
         request: GenerationRequest,
         request_id: str,
-        route: Route | None = None,
         *,
         promise: Location | None = None,
         is_small: bool = True,
@@ -338,7 +349,7 @@ class Dispatch:
         snapshot = self._live.current
         if len(self.running) >= snapshot.most_running:
             raise Overloaded(f"{snapshot.most_running} generations are running, which is the limit.", retry_after_s=1)
-        route = route or snapshot.catalog.resolve(request.model)
+        route = snapshot.catalog.resolve(request.model)
         planned = self._plan(snapshot, route, request, promise)
         if len(planned.candidates) > 1 and is_small and _asks_for_more(request):
             planned = _preferring(snapshot, planned, request)

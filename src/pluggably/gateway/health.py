@@ -23,7 +23,7 @@ from pluggably.errors import (
 
 # Clients name the models, so there may be any number of targets; the one known longest is forgotten.
 MOST_TARGETS = 4096
-LONGEST_REST = 16  # times the first rest
+MOST_DOUBLINGS = 4  # the longest rest is sixteen times the first
 # A measure older than this counts as none, so that a target that was slow once is tried again.
 FRESH_S = 600.0
 # How much of the moving average the newest measure is.
@@ -36,13 +36,14 @@ LONGEST_LIMIT_S = 3600.0
 
 
 class _State:
-    __slots__ = ("failures", "last_error", "latencies", "probing", "rests", "rests_until")
+    __slots__ = ("failures", "last_error", "latencies", "probe", "rests", "rests_until")
 
     def __init__(self) -> None:
         self.failures = 0
         self.rests = 0
         self.rests_until = 0.0
-        self.probing = False
+        # Who tries it after its rest, until that is over.
+        self.probe: object | None = None
         self.last_error = ""
         # Streamed or not → the moving average, and when it was last measured.
         self.latencies: dict[bool, tuple[float, float]] = {}
@@ -72,7 +73,7 @@ class Health:
             return 0.0
         left_s = state.rests_until - self._clock()
         # The rest is over, but the one request that tries it has not come back.
-        return max(left_s, 1.0) if state.probing else max(left_s, 0.0)
+        return max(left_s, 1.0) if state.probe is not None else max(left_s, 0.0)
 
     def why(self, target: Target) -> str:
         """Why a target rests."""
@@ -85,22 +86,23 @@ class Health:
             f"{max(self.rests_s(target), 1.0):.0f} s"
         )
 
-    def admits(self, target: Target) -> bool:
-        """Whether a request may try the target now. The first one after a rest takes the only place there is until
-        it is told what became of it: `succeeded`, `failed` or `left`."""
+    def admits(self, target: Target, who: object) -> bool:
+        """Whether a request may try the target now. The first one after a rest takes the only place there is, until
+        it is told what became of it: `began`, `failed` or `left`. Others that began before the rest and end now are
+        told of, too; so each says `who` it is."""
         state = self._states.get(target)
-        if state is None or not state.rests_until:
+        if state is None or not state.rests_until or state.probe is who:
             return True
-        if state.probing or self._clock() < state.rests_until:
+        if state.probe is not None or self._clock() < state.rests_until:
             return False
-        state.probing = True
+        state.probe = who
         return True
 
-    def began(self, target: Target, latency_s: float, stream: bool) -> None:
+    def began(self, target: Target, latency_s: float, stream: bool, who: object) -> None:
         """It has begun to answer. A stream's latency is that of its first output; a plain answer's, of the whole."""
         state = self._states.get(target) or self._new(target)
-        if state.probing:
-            state.probing = False
+        if state.probe is who:
+            state.probe = None
             self._set_rest(target, state, 0.0)
         now = self._clock()
         average_s, measured_at = state.latencies.get(stream, (latency_s, now))
@@ -113,26 +115,33 @@ class Health:
         state = self._states.get(target)
         if state is not None and state.failures:
             state.failures = state.rests = 0
+            state.probe = None
             self._set_rest(target, state, 0.0)
 
-    def failed(self, target: Target, error: PluggablyError, *, own_time: bool = True) -> None:
-        """It failed. `own_time` is false where a client's shorter limit ended it."""
+    def failed(self, target: Target, error: PluggablyError, who: object, *, own_time: bool = True) -> None:
+        """It failed. `own_time` is false where a shorter limit than the operator's ended it."""
         if not _is_the_targets(error) or (isinstance(error, BackendTimeout) and not own_time):
-            self.left(target)
+            self.left(target, who)
             return
         state = self._states.get(target) or self._new(target)
         state.failures += 1
         state.last_error = error.code
-        was_probing, state.probing = state.probing, False
-        if was_probing or (self._most_failures and state.failures >= self._most_failures):
-            self._set_rest(target, state, self._clock() + self._rest_s * min(2**state.rests, LONGEST_REST))
+        now = self._clock()
+        is_probe = state.probe is who
+        if is_probe:
+            state.probe = None
+        # Requests that were under way when the rest began fail in a row; only the first of them and the one that
+        # tries the target after its rest say anything new.
+        is_one_too_many = 0 < self._most_failures <= state.failures and state.probe is None and now >= state.rests_until
+        if is_probe or is_one_too_many:
+            self._set_rest(target, state, now + self._rest_s * 2 ** min(state.rests, MOST_DOUBLINGS))
             state.rests += 1
 
-    def left(self, target: Target) -> None:
+    def left(self, target: Target, who: object) -> None:
         """The attempt ended without a word about the target: a client left, or asked for what it cannot do."""
         state = self._states.get(target)
-        if state is not None:
-            state.probing = False
+        if state is not None and state.probe is who:
+            state.probe = None
 
     def latency_s(self, target: Target, stream: bool) -> float | None:
         """How soon it has lately answered; None where that was not measured lately."""

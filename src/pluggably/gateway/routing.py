@@ -8,7 +8,8 @@ could break it; and a target's credentials are tried in turn before the next tar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -34,6 +35,10 @@ BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 5.0
 # Output costs more and is less: what one input and output token cost in a typical exchange, for comparing prices.
 INPUT_SHARE = 0.75
+
+# Weights are numbers of a config; one that is next to nothing still divides.
+LEAST_WEIGHT = 1e-300
+CLASSES = frozenset(("local", "remote", "free"))
 
 NO_ROUTING = Routing()
 
@@ -74,6 +79,8 @@ class Plan(Struct, frozen=True):
     passed: tuple[Passed, ...] = ()
     on_context_length: tuple[Candidate, ...] = ()
     on_content_filter: tuple[Candidate, ...] = ()
+    # Of the last two, those that are not tried.
+    passed_later: tuple[Passed, ...] = ()
 
     def preferring(self, foreseen: Mapping[Target, Foresight], *, keeps_order: bool) -> Plan:
         """The same, with what refuses taken out, and what drops nothing put first; `keeps_order` leaves the order as
@@ -93,6 +100,8 @@ class Plan(Struct, frozen=True):
 
     def nothing_left(self) -> PluggablyError:
         """What to tell a client for whom there is no candidate."""
+        if not self.passed:
+            return ModelUnavailable("None of the models that this route names is there any more.")
         for kind in (ModelUnavailable, PermissionDenied):
             found = [one.error.retry_after_s for one in self.passed if isinstance(one.error, kind)]
             if found:
@@ -116,7 +125,8 @@ class Plan(Struct, frozen=True):
             )
             for one in more
         ]
-        return [*tried, *later, *(_prospect(one.target, one.known, None, one.error.detail) for one in self.passed)]
+        never = (_prospect(one.target, one.known, None, one.error.detail) for one in (*self.passed, *self.passed_later))
+        return [*tried, *later, *never]
 
 
 def plan(
@@ -130,29 +140,30 @@ def plan(
     """The order of a route's targets for one request. `promise` is the caller's own: where its data may go. `draw`
     gives numbers from 0 to 1, for targets that are chosen by weight."""
     wishes = routing or NO_ROUTING
-    candidates: list[Candidate] = []
     passed: list[Passed] = []
+    passed_later: list[Passed] = []
 
-    def judge(targets: Sequence[Target]) -> Iterator[Candidate]:
+    def judged(targets: Sequence[Target], barred: list[Passed]) -> list[Candidate]:
+        allowed = []
         for target in targets:
             facts = known(target)
             error = _bar(target, facts, wishes, route.location, promise)
             if error is None:
-                yield Candidate(target, facts, "")
+                allowed.append(Candidate(target, facts, ""))
             else:
-                passed.append(Passed(target, facts, error))
+                barred.append(Passed(target, facts, error))
+        return allowed
 
-    candidates = _ordered(route, wishes, list(judge(route.targets)), draw)
+    candidates = _ordered(route, wishes, judged(route.targets, passed), draw)
     if not wishes.fallbacks:
         passed += [
             Passed(one.target, one.known, InvalidRequest("the request allows no fallback")) for one in candidates[1:]
         ]
         return Plan(tuple(candidates[:1]), tuple(passed))
+    on_context_length = judged(route.on_context_length, passed_later)
+    on_content_filter = judged(route.on_content_filter, passed_later)
     return Plan(
-        tuple(candidates),
-        tuple(passed),
-        tuple(judge(route.on_context_length)),
-        tuple(judge(route.on_content_filter)),
+        tuple(candidates), tuple(passed), tuple(on_context_length), tuple(on_content_filter), tuple(passed_later)
     )
 
 
@@ -175,8 +186,10 @@ def _bar(
 
 
 def _names(target: Target, known: Known) -> set[str]:
-    """What a request may call a target."""
-    names = {target.backend, target.location}
+    """What a request may call a target. A backend that is called like a class does not become one of it."""
+    names: set[str] = {target.location}
+    if target.backend not in CLASSES:
+        names.add(target.backend)
     if target.runner is not None:
         names.add(target.runner)
     if known.free:
@@ -191,8 +204,12 @@ def _ordered(route: Route, wishes: Routing, candidates: list[Candidate], draw: C
     choose = wishes.sort or route.choose
     if choose == "weight":
         weights = dict(zip(route.targets, route.weights, strict=False))
-        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the whole order in one draw each.
-        keys = {one.target: max(draw(), 1e-300) ** (1 / weights.get(one.target, 1.0)) for one in candidates}
+        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the whole order in one draw each;
+        # by logarithms, which do not run out of digits.
+        keys = {
+            one.target: math.log(max(draw(), 1e-300)) / max(weights.get(one.target, 1.0), LEAST_WEIGHT)
+            for one in candidates
+        }
         candidates = sorted(candidates, key=lambda one: -keys[one.target])
         reasons = {one.target: f"by chance, weight {weights.get(one.target, 1.0):g}" for one in candidates}
     elif choose == "price":
@@ -263,7 +280,7 @@ def _prospect(target: Target, known: Known, position: int | None, reason: str) -
 
 
 class RetryRules(Struct, frozen=True, kw_only=True):
-    """How often one target is tried, and how long a request waits in all for targets that ask for patience. Seconds."""
+    """How often one target is tried, and how long a request waits between attempts, in all. Seconds."""
 
     attempts: int = 2
     max_wait_s: float = 60.0
@@ -303,12 +320,14 @@ class Pursuit:
         self._left: list[int] = []
         self._refused: set[tuple[str, int]] = set()
         self._waiting: list[tuple[float, Target]] = []
+        # Until when a target has asked for patience with a credential.
+        self._limited_until: dict[tuple[Target, int], float] = {}
         self._waited_s = 0.0
         self._current: Attempt | None = None
 
     def first(self) -> Attempt:
         """Raises: ModelUnavailable where no target takes a request right now."""
-        attempt = self._next_target("first")
+        attempt = self._next_target("first", float("-inf"))
         if attempt is None:
             raise ModelUnavailable(
                 "Every target rests after failures, and another request is trying one just now.", retry_after_s=1
@@ -330,64 +349,76 @@ class Pursuit:
         last = self._current
         assert last is not None
         if isinstance(error, ContextLengthExceeded):
-            return self._switch(self._plan.on_context_length, "the input was too long for another")
+            return self._switch(self._plan.on_context_length, "the input was too long for another", now)
         if isinstance(error, ContentFiltered):
-            return self._switch(self._plan.on_content_filter, "another's content filter refused")
+            return self._switch(self._plan.on_content_filter, "another's content filter refused", now)
         if not error.elsewhere:
             return None
         if isinstance(error, BackendAuthenticationFailed | BackendQuotaExhausted):
             self._refused.add((last.target.backend, last.credential))
-            return self._next_credential("another key") or self._next_target("fallback") or self._wait(now)
+            return self._next_credential() or self._next_target("fallback", now) or self._wait(now)
         if isinstance(error, BackendRateLimited):
-            self._waiting.append((now + self._pause(error), last.target))
-            return self._next_credential("another key") or self._next_target("fallback") or self._wait(now)
+            self._be_patient(last, now + self._pause(error))
+            return self._next_credential() or self._next_target("fallback", now) or self._wait(now)
         if isinstance(error, BackendError) and error.again and not isinstance(error, BackendTimeout):
             pause_s = self._pause(error)
-            if error.retry_after_s is None and self._may_repeat(last.target) and now + pause_s < self._deadline:
+            is_to_repeat = error.retry_after_s is None and self._may_repeat(last.target)
+            if is_to_repeat and self._may_wait(now, pause_s) and self._admits(last.target):
                 return self._take(last.target, last.credential, pause_s, "again")
-            self._waiting.append((now + pause_s, last.target))
-        return self._next_target("fallback") or self._wait(now)
+            self._be_patient(last, now + pause_s)
+        return self._next_target("fallback", now) or self._wait(now)
 
-    def _switch(self, candidates: Sequence[Candidate], reason: str) -> Attempt | None:
+    def _switch(self, candidates: Sequence[Candidate], reason: str, now: float) -> Attempt | None:
         self._queue = [one for one in candidates if one.target not in self._tries]
         self._waiting = []
-        return self._next_target(reason)
+        return self._next_target(reason, now)
 
-    def _next_target(self, reason: str) -> Attempt | None:
+    def _next_target(self, reason: str, now: float) -> Attempt | None:
         while self._queue:
             target = self._queue.pop(0).target
             if target in self._tries:
                 continue
-            left = self._usable(target)
+            left = self._usable(target, now)
             if left and self._admits(target):
                 self._left = left[1:]
                 return self._take(target, left[0], 0.0, reason)
         return None
 
-    def _next_credential(self, reason: str) -> Attempt | None:
+    def _next_credential(self) -> Attempt | None:
         last = self._current
         assert last is not None
         while self._left:
             credential = self._left.pop(0)
-            if (last.target.backend, credential) not in self._refused:
-                return self._take(last.target, credential, 0.0, reason, counts=False)
+            if (last.target.backend, credential) not in self._refused and self._admits(last.target):
+                return self._take(last.target, credential, 0.0, "another key", counts=False)
         return None
+
+    def _be_patient(self, last: Attempt, ready_at: float) -> None:
+        self._limited_until[last.target, last.credential] = ready_at
+        self._waiting.append((ready_at, last.target))
 
     def _wait(self, now: float) -> Attempt | None:
         """The target that asked for the least patience, if that is not too much."""
         while self._waiting:
             ready_at, target = min(self._waiting, key=lambda one: one[0])
             self._waiting.remove((ready_at, target))
-            left = self._usable(target)
+            left = self._usable(target, ready_at)
             wait_s = max(ready_at - now, 0.0)
-            is_too_long = self._waited_s + wait_s > self._rules.max_wait_s or now + wait_s >= self._deadline
-            if left and self._may_repeat(target) and not is_too_long and self._admits(target):
+            if left and self._may_repeat(target) and self._may_wait(now, wait_s) and self._admits(target):
                 self._left = left[1:]
-                return self._take(target, left[0], wait_s, "again, after the wait that was asked for")
+                return self._take(target, left[0], wait_s, "again, after a wait")
         return None
 
-    def _usable(self, target: Target) -> list[int]:
-        return [one for one in self._credentials(target) if (target.backend, one) not in self._refused]
+    def _usable(self, target: Target, at: float) -> list[int]:
+        """The credentials that a target may be tried with at a time."""
+        return [
+            one
+            for one in self._credentials(target)
+            if (target.backend, one) not in self._refused and self._limited_until.get((target, one), at) <= at
+        ]
+
+    def _may_wait(self, now: float, wait_s: float) -> bool:
+        return self._waited_s + wait_s <= self._rules.max_wait_s and now + wait_s < self._deadline
 
     def _may_repeat(self, target: Target) -> bool:
         return self._tries[target] < self._rules.attempts

@@ -7,6 +7,7 @@ the API adds local models and from which it takes them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -94,6 +95,7 @@ class Snapshot:
         self._close = close
         self._users = 0
         self._is_retired = False
+        self._closing: asyncio.Future[None] | None = None
 
     def backend(self, target: Target) -> Backend:
         return self._local if target.runner is not None else self.backends[target.backend]
@@ -115,13 +117,19 @@ class Snapshot:
         """A generation has ended."""
         self._users -= 1
         if self._is_retired and self._users == 0:
-            await self._close()
+            await self._closed()
 
     async def retire(self) -> None:
         """Another one has taken its place."""
         self._is_retired = True
         if self._users == 0:
-            await self._close()
+            await self._closed()
+
+    async def _closed(self) -> None:
+        """Closes once, and to the end: whoever closes it last may be cancelled meanwhile."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
 
 
 class Live:
