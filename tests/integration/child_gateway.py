@@ -82,7 +82,7 @@ class Gateway:
 
     def logged(self) -> list[dict[str, Any]]:
         """Every line of its log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
+        return [json.loads(line) for line in self.log.read_text().split("\n") if line.endswith("}")]
 
 
 @contextmanager

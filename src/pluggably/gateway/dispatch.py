@@ -435,11 +435,11 @@ def _within(asked: Timeouts, limits: Patience, spent_s: float) -> Patience:
     first_event_s = limits.first_event_s
     if asked.first_event_s is not None:
         first_event_s = min(asked.first_event_s - spent_s, first_event_s)
-    return Patience(
-        max(first_event_s, SHORT_S),
-        min(asked.idle_s or limits.idle_s, limits.idle_s),
-        max(min(asked.total_s or limits.total_s, limits.total_s) - spent_s, SHORT_S),
-    )
+    total_s = min(asked.total_s or limits.total_s, limits.total_s) - spent_s
+    # The first attempt has what was asked for, however little; a later one is only made with time left.
+    least_s = SHORT_S if spent_s else 0.0
+    idle_s = min(asked.idle_s or limits.idle_s, limits.idle_s)
+    return Patience(max(first_event_s, least_s), idle_s, max(total_s, least_s))
 
 
 def _asks_for_more(request: GenerationRequest) -> bool:
