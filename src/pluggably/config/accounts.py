@@ -34,7 +34,9 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
     used: set[str] = set()
     warnings: list[str] = []
     offered = {
-        name: Provider() for name, row in presets.items() if name not in config.providers and not row.needs_entry
+        name: Provider()
+        for name, preset in presets.items()
+        if name not in config.providers and is_offered(preset, environment)
     }
     for name, entry in {**offered, **config.providers}.items():
         if not entry.enabled:
@@ -45,8 +47,6 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
             continue
         key = environment_key(preset, environment)
         filling = Filling(preset, entry, environment)
-        if name in offered and key is None:
-            continue
         if name in offered and filling.missing:
             warnings.append(
                 f"{preset.key_env} is set, but not all that its provider needs: {name}: {filling.missing[0]}"
@@ -65,6 +65,11 @@ def preset_of(name: str, entry: Provider, presets: Mapping[str, Preset]) -> Pres
     return presets.get(entry.preset or name) if entry.codec is None else None
 
 
+def is_offered(preset: Preset, environment: Mapping[str, str]) -> bool:
+    """Whether a preset is switched on without an entry: its variable is set, and set for it alone."""
+    return not preset.needs_entry and environment_key(preset, environment) is not None
+
+
 def has_key(entry: Provider) -> bool:
     return entry.api_key is not None or bool(entry.api_keys)
 
@@ -75,9 +80,9 @@ def environment_key(preset: Preset, environment: Mapping[str, str]) -> Secret | 
     return Secret(value) if value else None
 
 
-def gaps(base_url: str) -> list[str]:
-    """The names of an address's gaps, that of the model aside."""
-    return [name for name in re.findall(r"\{([^{}]*)\}", base_url) if name != _MODEL]
+def gaps(text: str) -> list[str]:
+    """The names of the gaps in an address or a part of one, that of the model aside."""
+    return [name for name in re.findall(r"\{([^{}]*)\}", text) if name != _MODEL]
 
 
 class Filling:
@@ -87,7 +92,11 @@ class Filling:
         self.values = dict(entry.variables)
         self.used: set[str] = set()
         self.missing: list[str] = []
-        needed = preset.variables if entry.base_url is None else gaps(entry.base_url)
+        needed = set(preset.variables)
+        if entry.base_url is not None:
+            # Whatever else of the preset stays as it is keeps its gaps.
+            rest = [*preset.query.values(), preset.models.path if preset.models is not None else ""]
+            needed = {gap for text in [entry.base_url, *rest] for gap in gaps(text)}
         for name, variable in preset.variables.items():
             if name in self.values:
                 continue

@@ -28,6 +28,13 @@ class Variable(Protocol):
     def default(self) -> str | None: ...
 
 
+class ModelList(Protocol):
+    """Where a preset's models are listed."""
+
+    @property
+    def path(self) -> str: ...
+
+
 class Preset(Protocol):
     """A row of `providers.presets`."""
 
@@ -47,6 +54,12 @@ class Preset(Protocol):
     def needs_entry(self) -> bool:
         """Whether its variable alone does not switch it on, because that variable is often set for something else."""
         ...
+
+    @property
+    def query(self) -> Mapping[str, str]: ...
+
+    @property
+    def models(self) -> ModelList | None: ...
 
     @property
     def variables(self) -> Mapping[str, Variable]: ...

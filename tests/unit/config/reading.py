@@ -11,7 +11,7 @@ import pytest
 from pluggably.config import Config, ConfigError, LoadedConfig, References, Vocabulary, parse_config
 
 FOLDER = Path("/etc/pluggably")
-ENVIRONMENT = {"KEY": "sk-123", "PORT": "9000", "HOME": "/home/pip", "NO": "no", "READY_KEY": "r"}
+ENVIRONMENT = {"KEY": "sk-123", "PORT": "9000", "HOME": "/home/pip", "NO": "no", "READY_KEY": "r", "SHY_TOKEN": "s"}
 
 
 class CodecOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,12 +51,18 @@ class Gap(msgspec.Struct, frozen=True):
     default: str | None = None
 
 
+class Listed(msgspec.Struct, frozen=True):
+    path: str
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = "openai"
     base_url: str = "https://api.example.com/v1"
     key_env: str | None = None
     needs_key: bool = True
     needs_entry: bool = False
+    query: dict[str, str] = {}
+    models: Listed | None = None
     variables: dict[str, Gap] = {}
 
 
@@ -67,6 +73,13 @@ VOCABULARY = Vocabulary(
         "ready": Row(key_env="READY_KEY"),
         "groq": Row(key_env="GROQ_API_KEY"),
         "shy": Row(key_env="SHY_TOKEN", needs_key=False, needs_entry=True),
+        "dated": Row(
+            base_url="https://{account}.example.com",
+            needs_key=False,
+            query={"version": "{version}"},
+            models=Listed("https://example.com/{folder}/models"),
+            variables={"account": Gap("your account"), "version": Gap("a date"), "folder": Gap("where")},
+        ),
         "cloud": Row(
             base_url="https://{account}.{region}.example.com/{model}",
             key_env="CLOUD_KEY",

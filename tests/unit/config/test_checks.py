@@ -190,6 +190,9 @@ def test_without_the_vocabulary_only_the_file_counts() -> None:
         ("groq: {codec: openai, base_url: 'http://x/v1'}", "never"),
         ("cloud: {api_key: x}", "1:20: providers.cloud: its address needs `account` (your account); give it under "
          "`variables`, or set CLOUD_ACCOUNT."),
+        ("dated: {base_url: 'https://x', variables: {version: v1}}", "1:20: providers.dated: its address needs "
+         "`folder` (where); give it under `variables`."),
+        ("dated: {base_url: 'https://x', variables: {version: v1, folder: f}}", "never"),
         ("cloud: {api_key: x, variables: {account: me}}", "never"),
         ("cloud: {api_key: x, base_url: 'https://x/{region}/v1'}", "never"),
         ("cloud: {api_key: x, variables: {account: me, regin: eu}}", "1:65: providers.cloud.variables.regin: is not "
