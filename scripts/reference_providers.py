@@ -1,4 +1,5 @@
-"""Writes what the presets say into the pages of docs/providers: the index, and a table of facts in each page.
+"""Writes what the presets say where others read it: the index of docs/providers, a table of facts in each page there,
+and in compose.yaml the variables that a container is to get.
 
 A provider's page is written by hand around its table, which stands between the two marks; a preset without a page gets
 one to begin with. `pages` is what `scripts/reference.py` calls to have them written with the others.
@@ -17,6 +18,9 @@ from pluggably.providers.presets import PRESETS, Preset
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 
 FOLDER = Path(__file__).parent.parent / "docs" / "providers"
+COMPOSE = Path(__file__).parent.parent / "compose.yaml"
+VARIABLES_BEGIN = "      # variables of the presets: made by scripts/reference.py\n"
+VARIABLES_END = "      # end of variables\n"
 BEGIN = "<!-- facts: made by scripts/reference.py from the preset; change them there -->"
 END = "<!-- end of facts -->"
 # Our parameters, as a request names them; what is not here is named as it is.
@@ -41,7 +45,7 @@ INPUTS = {
 
 def pages() -> dict[Path, str]:
     """path → text of every page that this script writes."""
-    written = {FOLDER / "index.md": index()}
+    written = {FOLDER / "index.md": index(), COMPOSE: with_variables(COMPOSE.read_text("utf-8"))}
     for name, preset in PRESETS.items():
         path = FOLDER / f"{name}.md"
         written[path] = with_facts(path.read_text("utf-8") if path.is_file() else _beginning(preset), name, preset)
@@ -70,6 +74,18 @@ def index() -> str:
             "",
         ]
     )
+
+
+def with_variables(text: str) -> str:
+    """compose.yaml with every variable of a preset. Raises: ValueError where it has no place for them."""
+    if text.count(VARIABLES_BEGIN) != 1 or text.count(VARIABLES_END) != 1:
+        raise ValueError("compose.yaml must have one line each that begins and ends the variables of the presets")
+    names = {preset.key_env for preset in PRESETS.values()}
+    names |= {variable.env for preset in PRESETS.values() for variable in preset.variables.values()}
+    lines = "".join(f"      {name}:\n" for name in sorted(filter(None, names)))
+    before, _, rest = text.partition(VARIABLES_BEGIN)
+    _, _, after = rest.partition(VARIABLES_END)
+    return f"{before}{VARIABLES_BEGIN}{lines}{VARIABLES_END}{after}"
 
 
 def with_facts(page: str, name: str, preset: Preset) -> str:
