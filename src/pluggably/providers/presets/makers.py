@@ -122,7 +122,7 @@ MAKERS: dict[str, Preset] = {
         docs="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
         price_list="perplexity",
         key_env="PERPLEXITY_API_KEY",
-        # Its list (…/v1/models) is that of another API.
+        # …/api-reference/models-get: its list is of "the models available for the Agent API", not of these.
         models=None,
         options={
             # "user or tool message(s) should alternate with assistant message(s)": its error `invalid_message`.
