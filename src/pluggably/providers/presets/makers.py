@@ -56,6 +56,9 @@ MAKERS: dict[str, Preset] = {
             "dimensions_field": "output_dimension",
             # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
             "short_call_ids": True,
+            # "Unexpected role 'user' after role 'tool'": its error 3230. These are the words of Mistral's own command
+            # line there (github.com/mistralai/mistral-vibe, `_ensure_assistant_after_tools`).
+            "after_tools": "Understood.",
             # …/capabilities/vision. Its parts for documents and audio have a form of their own.
             "inputs": ("image", "image_url"),
             "lacks": ("min_p",),
@@ -119,7 +122,7 @@ MAKERS: dict[str, Preset] = {
         docs="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
         price_list="perplexity",
         key_env="PERPLEXITY_API_KEY",
-        # Its list (…/v1/models) is that of another API.
+        # …/api-reference/models-get: its list is of "the models available for the Agent API", not of these.
         models=None,
         options={
             # "user or tool message(s) should alternate with assistant message(s)": its error `invalid_message`.

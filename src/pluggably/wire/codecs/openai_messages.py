@@ -69,6 +69,9 @@ class Messages:
         origins: list[int] = []
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
+                if self._options.after_tools and theirs["role"] == "user" and built and built[-1]["role"] == "tool":
+                    built.append({"role": "assistant", "content": self._options.after_tools})
+                    origins.append(index)
                 own = own_options(message.provider_options, self._backend)
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)

@@ -124,6 +124,9 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Whether, after the system messages, user and assistant must take turns. Messages of one role that follow each
     # other are sent as one.
     taking_turns: bool = False
+    # What an assistant is made to say between the result of a tool and a message of the user, where that one may not
+    # follow at once (Mistral).
+    after_tools: str | None = None
     seed_field: Literal["seed", "random_seed"] = "seed"
     dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
     # How many stop sequences are taken; None: no limit known.
