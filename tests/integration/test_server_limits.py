@@ -198,6 +198,26 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(server: Loopback) ->
         check_refused(client, 413, "payload_too_large")
 
 
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
+def test_a_client_that_sends_first_reads_why_it_was_refused(server: Loopback, header: bytes) -> None:
+    """The connection is not reset under a client that is still sending, as proxies are, which ask without keep-alive."""
+    size = 40 << 20
+    with server.connect() as client:
+        client.send(get(b"/echo", JSON + header + b"Content-Length: %d\r\n" % size, b"POST"))
+        for _ in range(40):
+            client.send(b"a" * (1 << 20))
+        check_refused(client, 413, "payload_too_large")
+
+
+def test_a_client_that_never_stops_sending_is_cut(server: Loopback) -> None:
+    """What is taken of a refused body is bounded."""
+    with server.connect() as client:
+        client.send(get(b"/echo", JSON + b"Content-Length: %d\r\n" % (1 << 40), b"POST"))
+        with pytest.raises(ConnectionError):
+            for _ in range(1024):
+                client.socket.sendall(b"a" * (1 << 20))
+
+
 def test_a_chunked_body_is_counted(server: Loopback) -> None:
     """A body of unknown length is refused once it has grown over the limit."""
     with server.connect() as client:

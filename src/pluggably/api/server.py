@@ -24,10 +24,28 @@ from pluggably.errors import HeadersTooLarge, InvalidRequest, PluggablyError, Re
 HEAD_TIMEOUT_S = 20.0
 # Seconds that a client may take nothing of what is written for it. Longer, and it would hold its generation for good.
 WRITE_TIMEOUT_S = 60.0
+# A client that is still sending when its answer is out gets this long to read it, and this much is taken of what it
+# sends; if the connection were closed at once, the answer could be lost (RFC 9112, 9.6).
+LINGER_S = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
 # Requests that may wait behind the one that is answered before no more is read.
 MAX_PIPELINED = 16
 # How long uvicorn waits for its tasks once every generation has ended or has been ended.
 LAST_WORDS_S = 3
+
+
+class _Lingering:
+    """A connection as an answer writes to it: closing it waits for a client that is still sending."""
+
+    __slots__ = ("_protocol", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, protocol: LimitedProtocol) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self._protocol = protocol
+
+    def close(self) -> None:
+        self._protocol.close()
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -46,17 +64,22 @@ class LimitedProtocol(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _body_is_whole = True
     _refused = False
+    _lingered_bytes = 0
+    _linger_timer: asyncio.TimerHandle | None = None
     # The request that is being answered; those behind it wait in uvicorn's pipeline.
     _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._client = ClientConnection()
+        self._lingering = _Lingering(transport, self)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         self._body_came()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         self.resume_writing()
         if self._answering is not None:  # uvicorn tells only the last request that came
             self._answering.disconnected = True
@@ -69,6 +92,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                self.transport.close()
             return
         self._unset_keepalive_if_required()
         try:
@@ -107,6 +133,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_is_whole = False
         if not self._refused and not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.cycle.transport = self._lingering  # type: ignore[assignment]
             if len(self.pipeline) <= MAX_PIPELINED:
                 # uvicorn stops reading behind a request that waits, and so would not see its client leave.
                 self.flow.resume_reading()
@@ -135,6 +162,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
+
+    def close(self) -> None:
+        """Closes the connection; where the client is still sending, our half of it now, and the rest once the client
+        has read its answer and gone."""
+        if self._body_is_whole or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+        elif self._linger_timer is None:
+            self._refused = True
+            self._body_came()
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._linger_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _is_idle(self) -> bool:
         return self._answering is None or self._answering.response_complete
@@ -206,7 +245,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(
             b"HTTP/1.1 %d %s\r\n%sconnection: close\r\n\r\n%s" % (error.status, phrase, head, answer.body)
         )
-        self.transport.close()
+        self._body_is_whole = False  # nobody knows what else is on its way
+        self.close()
 
 
 class Server(uvicorn.Server):
