@@ -200,7 +200,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(server: Loopback) ->
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
 def test_a_client_that_sends_first_reads_why_it_was_refused(server: Loopback, header: bytes) -> None:
-    """The connection is not reset under a client that is still sending, as proxies are, which ask without keep-alive."""
+    """The connection is not reset under a client that is still sending, with keep-alive or without, as proxies ask."""
     size = 40 << 20
     with server.connect() as client:
         client.send(get(b"/echo", JSON + header + b"Content-Length: %d\r\n" % size, b"POST"))
