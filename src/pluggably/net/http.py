@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, BackendUnreachable
 from pluggably.net.addresses import Addresses, connect
@@ -103,13 +104,11 @@ class Answer:
             self._timer.cancel()
             self._check()
 
-    async def next_chunk(self) -> bytes:
+    def next_chunk(self) -> Coroutine[Any, Any, bytes]:
         """What has come of the body since the last read, at least a byte; nothing at its end.
 
         Raises: BackendTimeout, BackendInvalidResponse (the connection broke before the body's end)."""
-        if self._inflater is not None:
-            return await self._next_inflated(self._inflater)
-        return await self._next_raw()
+        return self._next_raw() if self._inflater is None else self._next_inflated(self._inflater)
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises: BackendInvalidResponse also where it is longer than `limit_bytes`."""
