@@ -143,7 +143,7 @@ PROCESS_CALLS = {
 }  # fmt: skip
 PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py"}
 # The child sets a variable for the library that it loads, in a process of its own.
-ENVIRONMENT_ROOMS = {"config/settings.py", "runners/llama_cpp_child.py"}
+ENVIRONMENT_ROOMS = {"config/settings.py", "memory.py", "runners/llama_cpp_child.py"}
 
 
 def uses(tree: ast.Module, names: set[str]) -> list[int]:

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from pluggably.api.http import ClientConnection, problem_answer
 from pluggably.domain.ids import new_id
 from pluggably.errors import HeadersTooLarge, InvalidRequest, PluggablyError, RequestTimeout
+from pluggably.memory import Tide
 
 # Seconds that a connection may take to send a whole request head. A slower one is cut.
 HEAD_TIMEOUT_S = 20.0
@@ -266,6 +267,7 @@ class Server(uvicorn.Server):
         )
         self._announce_start = started
         self._drain = drain
+        self._tide = Tide()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -274,6 +276,10 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain(lambda: self.force_exit)
         await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        self._tide.seen(len(self.server_state.tasks))
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # A second signal of either kind means now. uvicorn would raise the signal again once it has shut down, and so
