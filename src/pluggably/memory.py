@@ -2,7 +2,7 @@
 
 Python's own allocator gives memory back in whole MiB only, and after a thousand streams each of these holds some small
 object that stays. The C library's gives it back by the page once it is told to, and costs no more time
-(docs/decisions/0006-memory.md). What surprises: the allocator is chosen by the environment before the interpreter
+(docs/decisions/0007-memory.md). What surprises: the allocator is chosen by the environment before the interpreter
 starts, so `start_over` starts this very process over, under the same id.
 """
 
