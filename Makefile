@@ -44,7 +44,7 @@ test: $(VENV)/test $(VENV)/npm ## run all tests (sets itself up on the first run
 live: $(VENV)/test ## ask every provider that your environment has a key for (costs a little money; ARGS="-k groq")
 	$(BIN)/python -m pytest tests/live $(ARGS)
 
-bench: $(VENV)/core ## measure the gateway beside a bare pass-through and nginx; some six minutes
+bench: $(VENV)/test ## measure the gateway beside a bare pass-through and nginx; some six minutes
 	$(BIN)/python bench/run.py $(ARGS)
 
 container: ## build the container image and try it (needs a Docker engine; ARGS: another Dockerfile)

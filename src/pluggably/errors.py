@@ -235,7 +235,7 @@ class BackendError(PluggablyError):
     """What a provider or a local model did wrong; also the fallback for a status that has no class of its own.
 
     `backend_status` and `backend_code` are the backend's own words; `backend` (its name here) is filled in by
-    dispatch, which alone knows it.
+    dispatch, which alone knows it. `sent` is false only where it is certain that nothing of the call has left.
     """
 
     status, code, title = 502, "backend_error", "The backend failed"
@@ -249,8 +249,10 @@ class BackendError(PluggablyError):
         retry_after_s: float | None = None,
         backend_status: int | None = None,
         backend_code: str | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(detail, pointer=pointer, retry_after_s=retry_after_s)
+        self.sent = sent
         self.backend: str | None = None
         self.backend_status = backend_status
         self.backend_code = backend_code

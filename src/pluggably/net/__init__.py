@@ -1,1 +1,1 @@
-"""The ground floor of outgoing HTTP: the only importer of the HTTP client library."""
+"""The ground floor of outgoing HTTP: our own client (`http`), and what it is made of."""

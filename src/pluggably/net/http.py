@@ -1,35 +1,33 @@
-"""Outgoing HTTP: one long-lived session a backend, and answers that are read whole or as they come.
+"""Outgoing HTTP/1.1: one client a backend, and answers that are read whole or as they come.
 
-The only importer of aiohttp. What surprises: there is no timer per read. A read that waits too long is ended by one
-lazy timer an answer (`Patience`), because a timer, a task or a `wait_for` for each event of a stream costs more than
-the event itself.
+Our own, on httptools (docs/decisions/0005-own-http-client.md). What surprises: there is no timer per read. A read that
+waits too long is ended by one lazy timer an answer (`Patience`), because a timer, a task or a `wait_for` for each event
+of a stream costs more than the event itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import os
-from collections.abc import Awaitable, Mapping
+import socket
+import ssl
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-import aiohttp
-from yarl import URL
+from functools import cache
+from typing import Any
 
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, BackendUnreachable
-
-if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ClientResponse
+from pluggably.net.addresses import Addresses, connect
+from pluggably.net.coding import Inflater
+from pluggably.net.connection import Connection, reason_of
+from pluggably.net.request import Destination
 
 # llama.cpp's server and uvicorn close a connection that was idle for 5 s. A pooled connection must go sooner, or a
 # request may be written into one that is just being closed.
 IDLE_CONNECTION_S = 4.0
 CONNECT_TIMEOUT_S = 10.0
-READ_BUFFER_BYTES = 256 * 1024
-LARGE_BODY_BYTES = 1024 * 1024
 # After a stream's end mark, how long to wait for the end of its HTTP body before the connection is given up.
 DRAIN_S = 0.25
+MOST_URLS = 256
 
 
 class Patience:
@@ -48,60 +46,56 @@ class Patience:
 
 
 class Answer:
-    """An answer whose head has come. It must be closed: `close` frees the connection, and cuts it where the body was
-    not read to its end, which is how a backend learns that nobody listens any more.
-
-    Its one timer runs from before the request was sent, so it is made first and gets its `response` then."""
+    """An answer whose head has come. It must be closed: `close` frees the connection, and cuts it where the body has
+    not come to its end, which is how a backend learns that nobody listens any more."""
 
     __slots__ = (
-        "_expired",
+        "_client",
+        "_connection",
+        "_inflater",
         "_loop",
         "_patience",
         "_reading_since",
         "_seen_event",
-        "_sender",
         "_started",
         "_timer",
-        "response",
+        "headers",
+        "status",
     )
 
-    response: ClientResponse
+    headers: Mapping[str, str]  # their names are found in any case
+    status: int
 
-    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: HttpClient, connection: Connection, patience: Patience, started: float) -> None:
+        """For `HttpClient.send` alone, which made the connection's request."""
+        self._client = client
+        self._connection: Connection | None = connection
         self._patience = patience
-        self._loop = loop
-        self._started = self._loop.time()
-        self._sender = asyncio.current_task()
-        self._reading_since: float | None = self._started
+        self._loop = connection.loop
+        self._started = started
+        self._reading_since: float | None = started
         self._seen_event = False
-        self._expired: str | None = None
-        self._timer = self._loop.call_later(min(patience.first_event_s, patience.total_s), self._check)
+        self._inflater: Inflater | None = None
+        first_end = started + min(patience.first_event_s, patience.total_s)
+        self._timer = self._loop.call_at(first_end, self._check)
 
-    def opened(self, response: ClientResponse) -> None:
-        """The head has come."""
-        self.response = response
-        self._sender = None
+    async def head(self) -> None:
+        """Waits for the head. Raises: BackendUnreachable, BackendTimeout, BackendInvalidResponse."""
+        connection = self._connection
+        assert connection is not None
+        while not connection.head_came and connection.failure is None:
+            await connection.changed()
+        if not connection.head_came:
+            raise connection.failed()
         self._reading_since = None
-
-    def not_opened(self) -> BackendTimeout | None:
-        """No head will come any more; the error, where that is because time ran out."""
-        self._timer.cancel()
-        if self._expired is None or self._sender is None or self._sender.uncancel() > 0:
-            return None
-        return BackendTimeout(self._expired)
-
-    @property
-    def status(self) -> int:
-        return self.response.status
+        self.status = connection.status
+        self.headers = headers = connection.headers
+        if "content-encoding" in headers:
+            self._decode(headers["content-encoding"].strip().lower())
 
     @property
     def content_type(self) -> str:
-        return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """All headers; their names are found in any case."""
-        return self.response.headers
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def saw_event(self) -> None:
         """From now on the wait is between events, no longer for the first one."""
@@ -110,20 +104,11 @@ class Answer:
             self._timer.cancel()
             self._check()
 
-    async def next_chunk(self) -> bytes:
+    def next_chunk(self) -> Coroutine[Any, Any, bytes]:
         """What has come of the body since the last read, at least a byte; nothing at its end.
 
         Raises: BackendTimeout, BackendInvalidResponse (the connection broke before the body's end)."""
-        self._reading_since = self._loop.time()
-        try:
-            chunk: bytes = await self.response.content.readany()
-        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
-            raise self._broken(error) from error
-        finally:
-            self._reading_since = None
-        if self._expired:
-            raise BackendTimeout(self._expired)
-        return chunk
+        return self._next_raw() if self._inflater is None else self._next_inflated(self._inflater)
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises: BackendInvalidResponse also where it is longer than `limit_bytes`."""
@@ -138,25 +123,68 @@ class Answer:
 
     async def drain(self) -> None:
         """Waits a little for the end of a body that has nothing more to say."""
+        connection = self._connection
+        if connection is None or connection.complete:
+            return
         so_far_s = self._loop.time() - self._started
         self._patience = Patience(DRAIN_S, DRAIN_S, min(self._patience.total_s, so_far_s + DRAIN_S))
         self._timer.cancel()
         self._timer = self._loop.call_later(DRAIN_S, self._check)
         with suppress(BackendTimeout, BackendInvalidResponse):
-            while await self.next_chunk():
+            while await self._next_raw():
                 pass
 
     def close(self) -> None:
+        """May be called again."""
         self._timer.cancel()
-        self.response.close() if not self.response.content.at_eof() else self.response.release()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._client.give_back(connection)
 
-    def _broken(self, error: BaseException) -> BackendTimeout | BackendInvalidResponse:
-        if self._expired:
-            return BackendTimeout(self._expired)
-        return BackendInvalidResponse(f"The backend's answer broke off before its end{_reason(error)}.")
+    async def _next_raw(self) -> bytes:
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("the answer is closed")
+        if not connection.pieces and not connection.complete and connection.failure is None:
+            self._reading_since = self._loop.time()
+            try:
+                while not connection.pieces and not connection.complete and connection.failure is None:
+                    await connection.changed()
+            finally:
+                self._reading_since = None
+        return connection.take()
+
+    async def _next_inflated(self, inflater: Inflater) -> bytes:
+        while True:
+            piece = inflater.step()
+            if piece:
+                if inflater.has_more:
+                    await asyncio.sleep(0)  # others have their turn, however much is in there
+                    self._fail_if_late()
+                return piece
+            chunk = await self._next_raw()
+            if not chunk:
+                if not inflater.is_whole:
+                    raise BackendInvalidResponse("The backend's answer broke off before its end.")
+                return b""
+            inflater.feed(chunk)
+
+    def _decode(self, coding: str) -> None:
+        if coding in ("gzip", "x-gzip", "deflate"):
+            self._inflater = Inflater(gzip=coding != "deflate")
+        elif coding not in ("", "identity"):
+            raise BackendInvalidResponse("The backend's answer is compressed in a way that it was not asked for.")
+
+    def _fail_if_late(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.failure is not None and connection.failure[0] is BackendTimeout:
+            raise connection.failed()
 
     def _check(self) -> None:
         """Runs when some wait may be over; else comes back when the nearest one can be."""
+        connection = self._connection
+        if connection is None:
+            return
         now = self._loop.time()
         limit_s = self._patience.idle_s if self._seen_event else self._patience.first_event_s
         waits_from = self._reading_since if self._reading_since is not None else now
@@ -164,100 +192,183 @@ class Answer:
             waits_from = self._started
         idle_end = waits_from + limit_s
         total_end = self._started + self._patience.total_s
-        if self._sender is not None and now >= min(idle_end, total_end):
-            self._expire(f"The backend did not answer within {min(limit_s, self._patience.total_s):g} s.")
+        if not connection.head_came and now >= min(idle_end, total_end):
+            reason = f"The backend did not answer within {min(limit_s, self._patience.total_s):g} s."
         elif now >= total_end:
-            self._expire(f"The backend did not finish within {self._patience.total_s:g} s.")
+            reason = f"The backend did not finish within {self._patience.total_s:g} s."
         elif now >= idle_end and self._reading_since is not None:
             what = "sent nothing for" if self._seen_event else "sent no first event within"
-            self._expire(f"The backend {what} {limit_s:g} s.")
+            reason = f"The backend {what} {limit_s:g} s."
         else:
             self._timer = self._loop.call_at(max(min(idle_end, total_end), now + 0.01), self._check)
-
-    def _expire(self, reason: str) -> None:
-        self._expired = reason
-        if self._sender is not None:
-            self._sender.cancel()
             return
-        # Fails the pending read at once, in the task that reads, without cancelling that task.
-        self.response.content.set_exception(BackendTimeout(reason))
-        self.response.close()
+        connection.fail(BackendTimeout, reason)
 
 
 class HttpClient:
     """One backend's connections. Without `reuses` every call has a connection of its own: right for local servers, of
-    which some close a connection without a word, and to which a new one costs little."""
+    which some close a connection without a word, and to which a new one costs little. `tls` says whom to trust, where
+    it is not whom the system trusts."""
 
-    def __init__(self, *, reuses: bool = True) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ttl_dns_cache=30,
-                **({"keepalive_timeout": IDLE_CONNECTION_S} if reuses else {"force_close": True}),
-            ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent",),
-            read_bufsize=READ_BUFFER_BYTES,
-        )
-        self._urls: dict[str, URL] = {}
+    def __init__(self, *, reuses: bool = True, tls: ssl.SSLContext | None = None) -> None:
+        self._reuses = reuses
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
+        self._destinations: dict[str, Destination] = {}
+        self._addresses = Addresses(self._loop)
+        self._connections: set[Connection] = set()
+        # Those that rest, by where they lead; the one used last is used next, so that the others can go.
+        self._resting: dict[tuple[bool, str, int], list[Connection]] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closed: asyncio.Future[None] | None = None
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, patience: Patience) -> Answer:
         """Sends a request and waits for the head of the answer. Redirects are not followed: an answer of 300 and
         more is the caller's to judge, and a credential never follows to another host.
 
-        Raises: BackendUnreachable, BackendTimeout."""
-        parsed = self._urls.get(url)
-        if parsed is None:
-            if len(self._urls) > 256:
-                self._urls.clear()
-            parsed = self._urls[url] = URL(url)
-        answer = Answer(patience, self._loop)
+        A request never goes twice: it is written only into a connection that was just seen to be alive, and once it is
+        written, it may have been done.
+
+        Raises: BackendUnreachable (nothing of an answer came), BackendTimeout, BackendInvalidResponse. `sent` is false
+        on those where nothing has left."""
+        if self._closed is not None:
+            raise RuntimeError("the client is closed")
+        destination = self._destinations.get(url) or self._destination(url)
+        head = destination.head(method, headers, len(body), keep=self._reuses)
+        started = self._loop.time()
+        connection = self._rested(destination) or await self._connect(destination, patience)
+        connection.send(head, body, is_head=method == "HEAD")
+        answer = Answer(self, connection, patience, started)
         try:
-            answer.opened(await self._exchange(method, parsed, headers, body))
-        except BaseException as error:
-            meant = answer.not_opened() or _unopened(error)
-            if meant is error:
-                raise
-            raise meant from error
+            await answer.head()
+        except BaseException:
+            answer.close()
+            raise
         return answer
 
-    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> ClientResponse:
-        """Some servers close a connection that they promised to keep. A request that could not be written into such
-        a one has not left, and goes again, once; one that was written and not answered may have been done."""
-        try:
-            return await self._request(method, url, headers, body)
-        except aiohttp.ClientOSError as error:
-            # The library's own words are the one thing that tells this case (aiohttp 3.14, client_reqrep.py).
-            if "Can not write request body" not in str(error):
-                raise
-        return await self._request(method, url, headers, body)
-
-    def _request(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> Awaitable[ClientResponse]:
-        # A large body goes in pieces: written at once it would hold the loop.
-        data = body if len(body) < LARGE_BODY_BYTES else io.BytesIO(body)
-        return self._session.request(method, url, data=data or None, headers=headers, allow_redirects=False)
+    def give_back(self, connection: Connection) -> None:
+        """A connection whose call is over: it rests, if it can serve another, else it is cut."""
+        if not self._reuses or self._closed is not None or not connection.rest():
+            connection.give_up()
+            return
+        idle_s = _allowed_s(connection.headers)
+        if idle_s <= 0:
+            connection.give_up()
+            return
+        connection.idle_until = self._loop.time() + idle_s
+        self._resting.setdefault(connection.origin, []).append(connection)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_at(connection.idle_until, self._sweep)
 
     async def close(self) -> None:
-        await self._session.close()
+        """Cuts all connections, and returns once they are gone."""
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+            self._resting.clear()
+            if self._sweep_timer is not None:
+                self._sweep_timer.cancel()
+            if not self._connections:
+                self._closed.set_result(None)
+            for connection in self._connections:
+                connection.transport.abort()
+        await asyncio.shield(self._closed)
+
+    def _destination(self, url: str) -> Destination:
+        if len(self._destinations) >= MOST_URLS:
+            self._destinations.clear()
+        destination = self._destinations[url] = Destination(url)
+        return destination
+
+    def _rested(self, destination: Destination) -> Connection | None:
+        resting = self._resting.get(destination.origin)
+        while resting:
+            connection = resting.pop()
+            if connection.idle_until > self._loop.time() and connection.is_alive():
+                return connection
+            connection.give_up()
+        return None
+
+    async def _connect(self, destination: Destination, patience: Patience) -> Connection:
+        """Raises: BackendUnreachable, BackendTimeout."""
+        patience_s = min(patience.first_event_s, patience.total_s)
+        tls = (self._tls or _trusted_by_the_system()) if destination.tls else None
+        deadline = asyncio.timeout(min(CONNECT_TIMEOUT_S, patience_s))
+        try:
+            async with deadline:
+                addresses = await self._addresses.resolve(destination.host)
+                connection, address = await connect(
+                    lambda: Connection(self._loop, destination.origin, self._lost),
+                    addresses,
+                    destination.port,
+                    tls=tls,
+                    name=destination.host,
+                )
+        except (OSError, UnicodeError) as error:
+            if deadline.expired() and patience_s < CONNECT_TIMEOUT_S:
+                problem = f"The backend did not answer within {patience_s:g} s."
+                raise BackendTimeout(problem, sent=False) from error
+            late = f" within {CONNECT_TIMEOUT_S:g} s" if deadline.expired() else _why(error)
+            raise BackendUnreachable(f"No connection to the backend{late}.", sent=False) from error
+        self._addresses.worked(destination.host, address)
+        if connection.transport.is_closing() or self._closed is not None:
+            connection.give_up()
+            raise BackendUnreachable("The connection broke before an answer came.", sent=False)
+        self._connections.add(connection)
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        resting = self._resting.get(connection.origin)
+        if resting is not None and connection in resting:
+            resting.remove(connection)
+        if self._closed is not None and not self._connections and not self._closed.done():
+            self._closed.set_result(None)
+
+    def _sweep(self) -> None:
+        """Closes what has rested for its time."""
+        self._sweep_timer = None
+        now = self._loop.time()
+        next_end = None
+        for origin, resting in list(self._resting.items()):
+            for connection in resting:
+                if connection.idle_until <= now:
+                    connection.give_up()
+                elif next_end is None or connection.idle_until < next_end:
+                    next_end = connection.idle_until
+            left = [connection for connection in resting if connection.idle_until > now]
+            if left:
+                self._resting[origin] = left
+            else:
+                del self._resting[origin]
+        if next_end is not None:
+            # A moment later than the next one's end: many that end one by one are then closed together.
+            self._sweep_timer = self._loop.call_at(next_end + 0.1, self._sweep)
 
 
-def _unopened(error: BaseException) -> BaseException:
-    """What it means that no head of an answer came; the error itself where it is none of the network."""
-    if isinstance(error, aiohttp.ServerTimeoutError):
-        return BackendUnreachable(f"No connection to the backend within {CONNECT_TIMEOUT_S:g} s.")
-    if isinstance(error, aiohttp.InvalidURL):
-        return BackendUnreachable("The backend's URL is not valid; see `base_url` in the config.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return BackendUnreachable(f"No connection to the backend{_reason(error)}.")
-    if isinstance(error, aiohttp.ClientError | ConnectionError):
-        return BackendUnreachable(f"The connection broke before an answer came{_reason(error)}.")
-    return error
+@cache
+def _trusted_by_the_system() -> ssl.SSLContext:
+    """Certificates are checked against the system's store, and for the host's name. Read once: it takes 20 ms."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
-def _reason(error: BaseException) -> str:
-    """The system's word for what went wrong. The library's own words name addresses, and the client's detail is no
-    place for those."""
-    number = error.errno if isinstance(error, OSError) else None
-    return f" ({os.strerror(number)})" if number is not None and number > 0 else ""
+def _allowed_s(headers: Mapping[str, str]) -> float:
+    """How long a connection may rest: our own limit, or a second less than the server says it keeps it."""
+    said = headers.get("keep-alive", "")
+    if said:
+        for word in said.split(","):
+            name, _, value = word.strip().partition("=")
+            if name.lower() == "timeout" and value.isdigit() and len(value) < 6:
+                return min(IDLE_CONNECTION_S, int(value) - 1)
+    return IDLE_CONNECTION_S
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ": its certificate is not valid for it, or from nobody whom this system trusts"
+    if isinstance(error, ssl.SSLError):
+        return ": it does not speak TLS as this system does"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return ": its name has no address"
+    return reason_of(error)
