@@ -366,6 +366,9 @@ class Pursuit:
             if is_to_repeat and self._may_wait(now, pause_s) and self._admits(last.target):
                 return self._take(last.target, last.credential, pause_s, "again")
             self._be_patient(last, now + pause_s)
+        else:
+            # It would fail again, with any key.
+            self._waiting = [one for one in self._waiting if one[1] != last.target]
         return self._next_target("fallback", now) or self._wait(now)
 
     def _switch(self, candidates: Sequence[Candidate], reason: str, now: float) -> Attempt | None:
