@@ -677,30 +677,33 @@ def test_a_wait_is_told_and_counted() -> None:
 
 
 async def in_its_wait(run: Run) -> asyncio.Task[list[Event]]:
-    """Reads a run up to the progress that tells of its wait for thirty seconds, and on."""
+    """Reads a run up to the progress that tells of its wait of twenty seconds, and on."""
     told = asyncio.Event()
 
     async def reader() -> list[Event]:
         async with aclosing(run.events()) as batches:
             async for batch in batches:
-                if type(batch[0]) is Progress:
+                if any(type(event) is Progress for event in batch):
                     told.set()
         return []
 
     task = asyncio.create_task(reader())
-    await told.wait()
+    while not told.is_set():
+        assert not task.done(), task.exception()
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     return task
 
 
-LIMITED = BackendRateLimited("429", retry_after_s=30.0)
+def limited(after_s: float = 20.0) -> BackendRateLimited:
+    return BackendRateLimited("429", retry_after_s=after_s)
 
 
 def test_a_client_that_leaves_in_a_wait() -> None:
     """The run is cancelled at once; what the failed attempt used is counted once."""
 
     async def main() -> None:
-        route = ARoute(Turns([(USAGE,), LIMITED]))
+        route = ARoute(Turns([(USAGE,), limited()]))
         run = route.start()
         task = await in_its_wait(run)
         task.cancel()
@@ -720,7 +723,7 @@ def test_a_shutdown_in_a_wait() -> None:
     """The run ends with `shutting_down`, and does not wait any more."""
 
     async def main() -> None:
-        route = ARoute(Turns([LIMITED]))
+        route = ARoute(Turns([limited()]))
         run = route.start()
         task = await in_its_wait(run)
         await route.dispatch.drain(0, lambda: True)
@@ -737,7 +740,7 @@ def test_a_reader_that_closes_at_the_news_of_a_wait() -> None:
     """Closing there is leaving, too."""
 
     async def main() -> None:
-        route = ARoute(Turns([LIMITED]))
+        route = ARoute(Turns([limited()]))
         run = route.start()
         events = run.events()
         assert type((await anext(events))[0]) is Progress
@@ -752,7 +755,7 @@ def test_a_try_of_a_resting_target_whose_client_leaves_in_a_wait() -> None:
     """Its place is free again for the next request, though the run was waiting and had nothing under way."""
 
     async def main() -> None:
-        route = ARoute(Turns([BackendError("x")], [LIMITED], ANSWER), rules=RetryRules(attempts=3), failures=1)
+        route = ARoute(Turns([BackendError("x")], [limited()], ANSWER), rules=RetryRules(attempts=3), failures=1)
         assert isinstance(await failure(route.start()), BackendError)
         with pytest.raises(ModelUnavailable) as caught:
             route.start()
@@ -825,16 +828,13 @@ def test_later_attempts_have_what_time_is_left() -> None:
     """The total counts over all attempts, the wait for the first event anew for each, unless the client set it."""
 
     async def main() -> None:
-        backend = Turns([LIMITED_SHORTLY], ANSWER)
+        backend = Turns([limited(0.1)], ANSWER)
         await read(ARoute(backend).start(timeouts=Timeouts(first_event_s=5, total_s=20)))
         (_, first), (_, second) = backend.asked
         assert (first.first_event_s, first.total_s) == (5, 20)
         assert second.first_event_s <= 4.9 and second.total_s <= 19.9 and second.idle_s == first.idle_s
 
     run_async(main)
-
-
-LIMITED_SHORTLY = BackendRateLimited("429", retry_after_s=0.1)
 
 
 def test_targets_that_honour_everything_come_first() -> None:
