@@ -96,14 +96,12 @@ ROUTES: Json = {
     "waits": {"targets": ["limited-20/m", "near/echo"]},
     "mixed": {"targets": ["far/echo", "near/echo"]},
     "elsewhere": {"targets": ["far/echo"]},
-    "private": {
-        "targets": ["near/status-500", "near/context-length", "far/echo"],
-        "location": "local",
-        "on_context_length": ["far/echo"],
-        "on_content_filter": ["far/echo"],
-    },
-    "private-long": {"targets": ["near/context-length"], "location": "local", "on_context_length": ["far/echo"]},
-    "around-private": {"targets": ["private", "near/echo"]},
+    "halves": {"targets": ["near/status-500", "far/echo"]},
+    "long-halves": {"targets": ["near/context-length", "far/echo"]},
+    # The config takes no remote target into these, not even by way of another route.
+    "private": {"targets": ["near/status-500"], "location": "local", "on_context_length": ["near/echo"]},
+    "private-long": {"targets": ["near/context-length"], "location": "local", "on_content_filter": ["near/echo"]},
+    "around-private": {"targets": ["private"], "on_context_length": ["far/echo"]},
     "long": {"targets": ["near/context-length", "near/say-1"], "on_context_length": ["far/echo"]},
     "long-without": {"targets": ["near/context-length", "near/echo"]},
     "filtered": {"targets": ["content-filter/m", "near/say-1"], "on_content_filter": ["far/echo"]},
@@ -337,7 +335,8 @@ def local_only(client: Client) -> Client:
         ("mixed", {"routing": {"only": ["remote"]}}, "permission_denied"),
         ("long", {}, "context_length_exceeded"),
         ("filtered", {}, "near"),
-        ("private", {}, "backend_error"),
+        ("halves", {}, "backend_error"),
+        ("long-halves", {}, "context_length_exceeded"),
     ],
 )
 def test_the_promise_of_a_key(
@@ -360,7 +359,8 @@ def test_the_promise_of_a_key(
         ("private", {"routing": {"ignore": ["local"]}}, "invalid_request"),
         ("private-long", {}, "context_length_exceeded"),
         ("mixed", {"routing": {"only": ["local"]}}, None),
-        ("around-private", {"routing": {"only": ["local"]}}, "backend_error"),
+        ("halves", {"routing": {"only": ["local"]}}, "backend_error"),
+        ("around-private", {}, "backend_error"),
     ],
 )
 def test_the_promise_of_a_route_and_of_a_request(
