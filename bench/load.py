@@ -33,11 +33,13 @@ GRACE_S = 60.0
 Api = Literal["native", "openai"]
 
 
-def request_bytes(url: str, api: Api, stream: bool, key: str | None = None) -> bytes:
-    """One whole HTTP request in the form that the target speaks."""
+def request_bytes(
+    url: str, api: Api, stream: bool, key: str | None = None, model: str = "mock/bench", **fields: object
+) -> bytes:
+    """One whole HTTP request in the form that the target speaks; `model` and further fields are the gateway's."""
     if api == "native":
         path = "/v1/generations"
-        body: dict[str, object] = {"model": "mock/bench", "input": PROMPT, "stream": stream}
+        body: dict[str, object] = {"model": model, "input": PROMPT, "stream": stream, **fields}
     else:
         path = "/v1/chat/completions"
         body = {"model": "bench", "messages": [{"role": "user", "content": PROMPT}], "stream": stream}

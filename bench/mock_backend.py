@@ -8,7 +8,7 @@ answer at a time on a connection. It checks nothing; for a faithful and faulty O
 A plain chat completion has a Content-Length; a streamed one is chunked, with the tokens `w0 w1 w2 …`,
 either each in a write of its own at an interval, so that each reaches the other side as a read of its own,
 or all in one burst. `POST /profile {"events": 256, "interval_ms": 2.0}` changes the streams that start
-after it.
+after it. What is posted under `/busy/` is refused with 503 at once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def render(body: object, status: str = "200 OK") -> bytes:
     data = json.dumps(body, separators=(",", ":")).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
+
+
+BUSY = render({"error": {"message": "Busy.", "type": "server_error", "code": None}}, "503 Service Unavailable")
 
 
 def render_event(choices: list[object], **more: object) -> bytes:
@@ -111,6 +114,8 @@ class Backend(asyncio.Protocol):
             wanted = json.loads(body)
             Backend.profile = Profile(wanted["events"], wanted["interval_ms"] / 1000)
             self.transport.write(render({}))
+        elif head.startswith(b"POST /busy/"):
+            self.transport.write(BUSY)
         elif b'"stream":true' not in body and b'"stream": true' not in body:
             self.transport.write(self.profile.plain)
         elif self.profile.interval_s == 0:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "pluggably")
 ADMIN_KEY = "e2e-admin-key-with-at-least-32-characters"
 
+# Nothing is tried twice and no target rests, for tests that want to see each failure as it comes.
+BARE: Json = {"attempts": 1, "max_wait_s": 0, "breaker_failures": 0}
+
 # Generous, since a busy machine is slow; a good run waits for none of them to its end.
 START_S = 20.0
 ANSWER_S = 20.0

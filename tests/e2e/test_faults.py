@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from e2e.harness import Client, Gateway, Reply, eventually, start_gateway
+from e2e.harness import BARE, Client, Gateway, Reply, eventually, start_gateway
 from e2e.protocol import Json
 from pluggably.testing.fake_openai import FakeOpenAI
 
@@ -272,7 +272,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         }
         providers["nowhere"] = {"codec": "openai", "base_url": "http://nowhere.invalid/v1"}
         providers["no-tls"] = {"codec": "openai", "base_url": f"https://127.0.0.1:{mute}/v1"}
-        config: Json = {"providers": providers, "demo": False}
+        config: Json = {"providers": providers, "demo": False, "retry": BARE}
         with start_gateway(Path(tmp_path_factory.mktemp("lost")), config) as gateway:
             yield gateway.client
 

@@ -22,6 +22,7 @@ from pluggably.errors import GatewayError, InsufficientStorage, Overloaded, Star
 from pluggably.storage import database as module
 from pluggably.storage.database import REVISIONS, api_keys, metadata, migrate, models, open_database
 from pluggably.storage.datadir import DataDirectory, open_data_directory
+from pluggably.storage.keys import KeyStore
 
 SCHEMA = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 
@@ -114,6 +115,34 @@ def test_an_older_database_is_copied_and_migrated(tmp_path: Path) -> None:
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert run_sql(copy, "SELECT count(*) FROM sqlite_master WHERE name = 'models'") == [(0,)]
     assert run_sql(directory.database, "SELECT * FROM old") == [("kept",)]
+    assert run_sql(directory.database, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+
+
+def test_keys_from_before_there_were_locations(directory: DataDirectory) -> None:
+    """They stay valid and may use models anywhere, as they could; a copy of the database as it was is kept."""
+
+    async def made() -> str:
+        database = open_database(directory)
+        try:
+            return (await KeyStore(database, directory.pepper).create("old", ["generate"])).token
+        finally:
+            await database.close()
+
+    async def read() -> list[object]:
+        database = open_database(directory)
+        try:
+            keys = KeyStore(database, directory.pepper)
+            new = await keys.create("new", ["generate"], None, "local")
+            assert new.key.location == "local"
+            assert keys.digest(token) in await keys.live()
+            return [(key.name, key.location) for key in await keys.list()]
+        finally:
+            await database.close()
+
+    token = asyncio.run(made())
+    old = "UPDATE alembic_version SET version_num = '0001'"
+    run_sql(directory.database, "ALTER TABLE api_keys DROP COLUMN location", old)
+    assert sorted(asyncio.run(read()), key=str) == [("new", "local"), ("old", None)]
     assert run_sql(directory.database, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
 
 

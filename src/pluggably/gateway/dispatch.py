@@ -360,7 +360,7 @@ class Dispatch:
     def explain(self, route: Route, request: GenerationRequest, promise: Location | None = None) -> list[Prospect]:
         """Which targets would be tried now, in which order and why, and why others would not."""
         snapshot = self._live.current
-        planned = self._order(snapshot, route, request, promise)
+        planned = self._order(snapshot, route, request, promise, is_told=True)
         if planned.candidates:
             planned = _preferring(snapshot, planned, request)
         return planned.prospects()
@@ -376,21 +376,32 @@ class Dispatch:
             return kept[1]
         return self._order(snapshot, route, request, promise)
 
-    def _order(self, snapshot: Snapshot, route: Route, request: GenerationRequest, promise: Location | None) -> Plan:
-        health = self.health
+    def _order(
+        self,
+        snapshot: Snapshot,
+        route: Route,
+        request: GenerationRequest,
+        promise: Location | None,
+        *,
+        is_told: bool = False,
+    ) -> Plan:
+        health, routing = self.health, request.routing
+        # What nobody asks for is not looked up.
+        is_well = health.is_well
+        by_latency = is_told or ((routing.sort if routing else None) or route.choose) == "latency"
 
         def known(target: Target) -> Known:
             facts = snapshot.known(target)
-            rests_s = health.rests_s(target)
+            rests_s = 0.0 if is_well else health.rests_s(target)
             return Known(
                 free=True if target.runner is not None else facts.free if facts is not None else None,
                 price=facts.price if facts is not None else None,
-                latency_s=health.latency_s(target, request.stream),
+                latency_s=health.latency_s(target, request.stream) if by_latency else None,
                 rests_s=rests_s,
                 resting=health.why(target) if rests_s else "",
             )
 
-        return plan(route, request.routing, known, promise=promise, draw=self._draw)
+        return plan(route, routing, known, promise=promise, draw=self._draw, is_told=is_told)
 
     @property
     def is_closing(self) -> bool:

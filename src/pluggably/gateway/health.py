@@ -192,7 +192,8 @@ class Health:
         if isinstance(error, BackendAuthenticationFailed | BackendQuotaExhausted):
             rest_s = REFUSED_CREDENTIAL_S
         elif isinstance(error, BackendRateLimited):
-            rest_s = min(error.retry_after_s or LIMITED_CREDENTIAL_S, LONGEST_LIMIT_S)
+            asked_s = error.retry_after_s
+            rest_s = min(LIMITED_CREDENTIAL_S if asked_s is None else asked_s, LONGEST_LIMIT_S)
         else:
             return
         self._credentials[backend, credential] = self._clock() + rest_s

@@ -57,7 +57,7 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Candidate(Struct, frozen=True):
-    """A target that may be tried, and why it stands where it does."""
+    """A target that may be tried, and why it stands where it does; empty in a plan that nobody reads."""
 
     target: Target
     known: Known
@@ -90,7 +90,7 @@ class Plan(Struct, frozen=True):
             foresight = foreseen.get(one.target, Foresight())
             if foresight.refusal is not None:
                 passed.append(Passed(one.target, one.known, foresight.refusal))
-            elif foresight.drops:
+            elif foresight.drops and one.reason:
                 candidates.append(Candidate(one.target, one.known, f"{one.reason}; cannot honour all that is asked"))
             else:
                 candidates.append(one)
@@ -136,9 +136,11 @@ def plan(
     *,
     promise: Location | None = None,
     draw: Callable[[], float],
+    is_told: bool = True,
 ) -> Plan:
     """The order of a route's targets for one request. `promise` is the caller's own: where its data may go. `draw`
-    gives numbers from 0 to 1, for targets that are chosen by weight."""
+    gives numbers from 0 to 1, for targets that are chosen by weight. Reasons are put into words only where `is_told`:
+    that costs more than all the rest."""
     wishes = routing or NO_ROUTING
     passed: list[Passed] = []
     passed_later: list[Passed] = []
@@ -155,6 +157,12 @@ def plan(
         return allowed
 
     candidates = _ordered(route, wishes, judged(route.targets, passed), draw)
+    if is_told:
+        alone = len(candidates) == 1
+        candidates = [
+            Candidate(one.target, one.known, "the only target" if alone else _reason(one, route, wishes))
+            for one in candidates
+        ]
     if not wishes.fallbacks:
         passed += [
             Passed(one.target, one.known, InvalidRequest("the request allows no fallback")) for one in candidates[1:]
@@ -175,10 +183,9 @@ def _bar(
         return PermissionDenied(f"it is {target.location}, and the key may only use {demanded} models")
     if promised is not None and target.location != promised:
         return InvalidRequest(f"it is {target.location}, and the model promises {promised}", pointer="/model")
-    names = _names(target, known)
-    if wishes.only is not None and names.isdisjoint(wishes.only):
+    if wishes.only is not None and _names(target, known).isdisjoint(wishes.only):
         return InvalidRequest("`routing.only` leaves it out", pointer="/routing/only")
-    if not names.isdisjoint(wishes.ignore):
+    if wishes.ignore and not _names(target, known).isdisjoint(wishes.ignore):
         return InvalidRequest("`routing.ignore` names it", pointer="/routing/ignore")
     if known.rests_s > 0:
         return ModelUnavailable(known.resting, retry_after_s=round(known.rests_s, 1))
@@ -198,35 +205,38 @@ def _names(target: Target, known: Known) -> set[str]:
 
 
 def _ordered(route: Route, wishes: Routing, candidates: list[Candidate], draw: Callable[[], float]) -> list[Candidate]:
-    if len(candidates) < 2:
-        reason = "the only target" if len(route.targets) == 1 else "the only one left"
-        return [Candidate(one.target, one.known, reason) for one in candidates]
     choose = wishes.sort or route.choose
     if choose == "weight":
-        weights = dict(zip(route.targets, route.weights, strict=False))
+        allowed = {id(one.target) for one in candidates}
+        weights = [weight for one, weight in zip(route.targets, route.weights, strict=True) if id(one) in allowed]
         # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the whole order in one draw each;
         # by logarithms, which do not run out of digits.
-        keys = {
-            one.target: math.log(max(draw(), 1e-300)) / max(weights.get(one.target, 1.0), LEAST_WEIGHT)
-            for one in candidates
-        }
-        candidates = sorted(candidates, key=lambda one: -keys[one.target])
-        reasons = {one.target: f"by chance, weight {weights.get(one.target, 1.0):g}" for one in candidates}
+        keys = [-math.log(max(draw(), 1e-300)) / max(weight, LEAST_WEIGHT) for weight in weights]
+        candidates = [candidates[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
     elif choose == "price":
         candidates = sorted(candidates, key=lambda one: _cost(one.known))
-        reasons = {one.target: _price_words(one.known) for one in candidates}
     elif choose == "latency":
         # What has not been measured lately comes first: otherwise it never would be.
         candidates = sorted(candidates, key=lambda one: one.known.latency_s or 0.0)
-        reasons = {one.target: _latency_words(one.known) for one in candidates}
-    else:
-        reasons = {one.target: "in the order of the config" for one in candidates}
     if wishes.order:
-        ranks = {one.target: _rank(_names(one.target, one.known), wishes.order) for one in candidates}
-        candidates = sorted(candidates, key=lambda one: ranks[one.target])
-        asked = {target: "as `routing.order` says" for target, rank in ranks.items() if rank < len(wishes.order)}
-        reasons = {**reasons, **asked}
-    return [Candidate(one.target, one.known, reasons[one.target]) for one in candidates]
+        candidates = sorted(candidates, key=lambda one: _rank(_names(one.target, one.known), wishes.order))
+    return candidates
+
+
+def _reason(one: Candidate, route: Route, wishes: Routing) -> str:
+    """Why a candidate stands where it does."""
+    if _rank(_names(one.target, one.known), wishes.order) < len(wishes.order):
+        return "as `routing.order` says"
+    choose = wishes.sort or route.choose
+    if choose == "weight":
+        return f"by chance, weight {dict(zip(route.targets, route.weights, strict=False))[one.target]:g}"
+    if choose == "price":
+        cost = _cost(one.known)
+        return "its price is not known" if cost == float("inf") else f"about ${cost:g} a million tokens"
+    if choose == "latency":
+        latency_s = one.known.latency_s
+        return "not measured lately" if latency_s is None else f"lately answered after {latency_s:.2g} s"
+    return "in the order of the config"
 
 
 def _rank(names: set[str], order: Sequence[str]) -> int:
@@ -241,17 +251,6 @@ def _cost(known: Known) -> float:
     if price is None or price.input_per_million is None or price.output_per_million is None:
         return float("inf")
     return INPUT_SHARE * float(price.input_per_million) + (1 - INPUT_SHARE) * float(price.output_per_million)
-
-
-def _price_words(known: Known) -> str:
-    cost = _cost(known)
-    return "its price is not known" if cost == float("inf") else f"about ${cost:g} a million tokens"
-
-
-def _latency_words(known: Known) -> str:
-    if known.latency_s is None:
-        return "not measured lately"
-    return f"lately answered after {known.latency_s:.2g} s"
 
 
 def _listed(passed: Sequence[Passed]) -> str:
@@ -366,6 +365,9 @@ class Pursuit:
             if is_to_repeat and self._may_wait(now, pause_s) and self._admits(last.target):
                 return self._take(last.target, last.credential, pause_s, "again")
             self._be_patient(last, now + pause_s)
+        else:
+            # It would fail again, with any key.
+            self._waiting = [one for one in self._waiting if one[1] != last.target]
         return self._next_target("fallback", now) or self._wait(now)
 
     def _switch(self, candidates: Sequence[Candidate], reason: str, now: float) -> Attempt | None:

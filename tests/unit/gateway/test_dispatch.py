@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from snapshots import dispatch_over, snapshot
 
-from pluggably.domain.catalog import Foresight, Target
+from pluggably.domain.catalog import Foresight, Price, RouteSpec, Target
 from pluggably.domain.generation import (
     Completed,
     Event,
@@ -31,16 +31,25 @@ from pluggably.domain.generation import (
     Warned,
 )
 from pluggably.errors import (
+    BackendAuthenticationFailed,
     BackendError,
+    BackendRateLimited,
+    BackendRejected,
     BackendTimeout,
     InternalError,
     InvalidRequest,
     ModelNotFound,
+    ModelUnavailable,
     Overloaded,
+    PermissionDenied,
     PluggablyError,
     ShuttingDown,
+    UnsupportedParameter,
 )
-from pluggably.gateway.dispatch import Run
+from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.dispatch import MOST_HELD, Run
+from pluggably.gateway.health import Health
+from pluggably.gateway.routing import RetryRules
 from pluggably.gateway.snapshot import Backend
 from pluggably.net.http import Patience
 from pluggably.telemetry.metrics import Metrics
@@ -467,5 +476,443 @@ def test_draining_what_is_idle_takes_no_time() -> None:
 
     async def main() -> None:
         await Gateway(Scripted()).dispatch.drain(60, lambda: False)
+
+    run_async(main)
+
+
+# ── several targets ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+WARNED = Warned(GenerationWarning(code="parameter_dropped", detail="no seed here"))
+PATIENT = RetryRules(attempts=2, max_wait_s=60.0)
+
+
+class Turns:
+    """A backend that goes through one script after the other, one for each attempt, and notes who asked."""
+
+    def __init__(self, *scripts: Sequence[Any], credentials: int = 1, foresight: Foresight | None = None) -> None:
+        self.scripts = list(scripts)
+        self.credentials = credentials
+        self.asked: list[tuple[int, Patience]] = []
+        self.waiting = asyncio.Event()
+        self.foresight = foresight or Foresight()
+
+    async def generate(
+        self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
+    ) -> AsyncGenerator[Sequence[Event], None]:
+        self.asked.append((credential, patience))
+        script = Scripted(*self.scripts.pop(0))
+        script.waiting = self.waiting
+        async with aclosing(script.generate(request, target, patience, credential)) as batches:
+            async for batch in batches:
+                yield batch
+
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
+        return self.foresight
+
+
+class DollarAToken:
+    """What one provider tells of its prices: a dollar a token."""
+
+    detail = None
+
+    def known(self, model: str) -> None:
+        return None
+
+    def told_price(self, model: str) -> Price:
+        return Price(input_per_million="1000000", output_per_million="1000000")
+
+
+class ARoute:
+    """The route `r` over the providers `a`, `b` and so on, each with its backend."""
+
+    def __init__(self, *backends: Turns, rules: RetryRules = PATIENT, failures: int = 5, **route: Any) -> None:
+        self.backends = dict(zip("abcd", backends, strict=False))
+        spec = RouteSpec(targets=tuple(f"{name}/m" for name in self.backends), **route)
+        catalog = Catalog(dict.fromkeys(self.backends, "remote"), {}, (), {"r": spec})
+        self.now = 0.0
+        self.closed = 0
+
+        async def close() -> None:
+            self.closed += 1
+
+        self.metrics = Metrics()
+        self.health = Health(lambda: self.now, failures, 10.0)
+        self.snapshot = snapshot(
+            catalog=catalog,
+            backends=self.backends,
+            remote=dict.fromkeys(self.backends, DollarAToken()),
+            limits=LIMITS,
+            rules=rules,
+            close=close,
+        )
+        self.dispatch = dispatch_over(self.snapshot, self.metrics, self.health)
+
+    def start(self, model: str = "r", **fields: Any) -> Run:
+        asked = GenerationRequest(model=model, modality="text", parameters=TextParameters(), **fields)
+        return self.dispatch.start(asked, "req_1")
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"pluggably_{name}", labels) or 0.0
+
+    async def is_let_go(self) -> bool:
+        """Whether nothing uses the snapshot any more: then it closes as soon as it is retired."""
+        await self.snapshot.retire()
+        return self.closed == 1
+
+
+def test_a_failure_before_output_costs_only_time() -> None:
+    """The next target answers as if it had been the first; of the failed attempt nothing is passed on but its progress,
+    and the generation tells of it."""
+
+    async def main() -> None:
+        loads = (Progress(stage="loading"),)
+        route = ARoute(Turns([loads, (USAGE, WARNED), BackendTimeout("slow")]), Turns(ANSWER))
+        run = route.start()
+        events = await read(run)
+        assert events[0] == loads[0]
+        assert events[1] == Started(ServedBy("b", "m", "remote"))
+        assert WARNED not in events and events.count(USAGE) == 1
+        generation = run.generation()
+        assert (generation.status, generation.warnings, generation.error) == ("completed", [], None)
+        assert generation.output == [Text("Hello")]
+        [attempt] = generation.attempts
+        assert (attempt.backend, attempt.model, attempt.code, attempt.cost_usd) == ("a", "m", "backend_timeout", "5")
+        assert generation.usage.cost_usd == "5"
+        assert route.sample("failed_attempts_total", backend="a", code="backend_timeout") == 1
+        assert route.sample("cost_usd_total", backend="a") == 5
+        assert route.sample("cost_usd_total", backend="b") == 5
+        assert route.sample("tokens_total", backend="a", direction="input") == 3
+        assert run.facts["attempts"] == 1 and run.facts["backend"] == "b"
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_the_warnings_of_the_target_that_answers_are_kept() -> None:
+    """They come right behind `Started`."""
+
+    async def main() -> None:
+        run = ARoute(Turns([BackendTimeout("slow")]), Turns([(WARNED,), *ANSWER])).start()
+        events = await read(run)
+        assert [type(event) for event in events[:2]] == [Started, Warned]
+        assert run.generation().warnings == [WARNED.warning]
+
+    run_async(main)
+
+
+def test_where_all_fail_the_first_targets_error_stands() -> None:
+    """With every attempt in it, and in the generation."""
+
+    async def main() -> None:
+        first = BackendTimeout("slow", backend_status=504)
+        route = ARoute(Turns([first]), Turns([BackendRejected("404")]), Turns([(USAGE,), BackendTimeout("too")]))
+        run = route.start()
+        error = await failure(run)
+        assert error is first
+        problem = error.problem("req_1")
+        assert (problem.backend, problem.backend_status, problem.generation_id) == ("a", 504, run.id)
+        told = [("a", "backend_timeout"), ("b", "backend_error"), ("c", "backend_timeout")]
+        assert [(one.backend, one.code) for one in problem.attempts] == told
+        assert run.generation().attempts == problem.attempts
+        assert run.generation().error == problem
+        assert route.sample("failed_attempts_total", backend="c", code="backend_timeout") == 0
+        assert route.sample("generations_total", backend="c", modality="text", status="failed") == 1
+        assert route.sample("tokens_total", backend="c", direction="input") == 3
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+@pytest.mark.parametrize("error", [BackendError("broke"), BackendRateLimited("429", retry_after_s=0)])
+def test_nothing_is_retried_after_output(error: PluggablyError) -> None:
+    """From the first piece on the target is final; what it used until it failed is the cost of its attempt."""
+
+    async def main() -> None:
+        route = ARoute(Turns([(USAGE,), ANSWER[0], error]), Turns(ANSWER))
+        run = route.start()
+        assert await failure(run) is error
+        assert route.backends["b"].asked == []
+        assert run.generation().output == [Text("Hel")]
+        [attempt] = run.generation().attempts
+        assert (attempt.backend, attempt.cost_usd) == ("a", "5")
+        assert route.sample("cost_usd_total", backend="a") == 5
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_another_key_of_the_same_provider() -> None:
+    """A refused key is followed by the next one, and stands behind it from then on."""
+
+    async def main() -> None:
+        backend = Turns([BackendAuthenticationFailed("401")], ANSWER, ANSWER, credentials=2)
+        route = ARoute(backend)
+        run = route.start()
+        await read(run)
+        assert [(one.backend, one.code) for one in run.generation().attempts] == [
+            ("a", "backend_authentication_failed")
+        ]
+        await read(route.start())
+        assert [credential for credential, _ in backend.asked] == [0, 1, 1]
+
+    run_async(main)
+
+
+def test_a_wait_is_told_and_counted() -> None:
+    """Who follows the stream hears that it waits, and for how long; then the same target is asked again."""
+
+    async def main() -> None:
+        backend = Turns([BackendRateLimited("429", retry_after_s=0.26)], ANSWER)
+        run = ARoute(backend).start()
+        events = await read(run)
+        assert isinstance(events[0], Progress)
+        assert (events[0].stage, events[0].eta_s) == ("queued", 0.3)
+        assert len(backend.asked) == 2
+        generation = run.generation()
+        assert generation.usage.time_to_first_event_s is not None
+        assert generation.usage.time_to_first_event_s >= 0.26
+        assert generation.status == "completed" and len(generation.attempts) == 1
+
+    run_async(main)
+
+
+async def in_its_wait(run: Run) -> asyncio.Task[list[Event]]:
+    """Reads a run up to the progress that tells of its wait of twenty seconds, and on."""
+    told = asyncio.Event()
+
+    async def reader() -> list[Event]:
+        async with aclosing(run.events()) as batches:
+            async for batch in batches:
+                if any(type(event) is Progress for event in batch):
+                    told.set()
+        return []
+
+    task = asyncio.create_task(reader())
+    while not told.is_set():
+        assert not task.done(), task.exception()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return task
+
+
+def limited(after_s: float = 20.0) -> BackendRateLimited:
+    return BackendRateLimited("429", retry_after_s=after_s)
+
+
+def test_a_client_that_leaves_in_a_wait() -> None:
+    """The run is cancelled at once; what the failed attempt used is counted once."""
+
+    async def main() -> None:
+        route = ARoute(Turns([(USAGE,), limited()]))
+        run = route.start()
+        task = await in_its_wait(run)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert run.generation().status == "cancelled"
+        assert len(run.generation().attempts) == 1
+        assert route.dispatch.running == set()
+        assert route.sample("tokens_total", backend="a", direction="input") == 3
+        assert route.sample("cost_usd_total", backend="a") == 5
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_a_shutdown_in_a_wait() -> None:
+    """The run ends with `shutting_down`, and does not wait any more."""
+
+    async def main() -> None:
+        route = ARoute(Turns([limited()]))
+        run = route.start()
+        task = await in_its_wait(run)
+        await route.dispatch.drain(0, lambda: True)
+        with pytest.raises(ShuttingDown) as caught:
+            await task
+        assert [one.code for one in caught.value.attempts] == ["backend_rate_limited"]
+        assert run.generation().status == "failed"
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_a_reader_that_closes_at_the_news_of_a_wait() -> None:
+    """Closing there is leaving, too."""
+
+    async def main() -> None:
+        route = ARoute(Turns([limited()]))
+        run = route.start()
+        events = run.events()
+        assert type((await anext(events))[0]) is Progress
+        await events.aclose()
+        assert run.generation().status == "cancelled"
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_a_try_of_a_resting_target_whose_client_leaves_in_a_wait() -> None:
+    """Its place is free again for the next request, though the run was waiting and had nothing under way."""
+
+    async def main() -> None:
+        route = ARoute(Turns([BackendError("x")], [limited()], ANSWER), rules=RetryRules(attempts=3), failures=1)
+        assert isinstance(await failure(route.start()), BackendError)
+        with pytest.raises(ModelUnavailable) as caught:
+            route.start()
+        assert caught.value.retry_after_s == 10
+        route.now = 10.0
+        task = await in_its_wait(route.start())
+        with pytest.raises(ModelUnavailable):
+            route.start()
+        task.cancel()
+        await asyncio.wait((task,))
+        run = route.start()
+        await read(run)
+        assert run.generation().status == "completed"
+        assert route.health.is_well
+
+    run_async(main)
+
+
+def test_one_request_at_a_time_tries_a_resting_target() -> None:
+    """Another that was planned at the same moment goes to the next target; with none, it is told to come back."""
+
+    async def main() -> None:
+        route = ARoute(Turns([BackendError("x")], [asyncio.Event()]), Turns(ANSWER, ANSWER), failures=1)
+        await read(route.start())
+        route.now = 10.0
+        runs = [route.start(), route.start()]
+        alone = route.start("a/m")
+        task = asyncio.create_task(read(runs[0]))
+        await route.backends["a"].waiting.wait()
+        await read(runs[1])
+        served = runs[1].generation().served_by
+        assert served is not None and served.backend == "b"
+        assert isinstance(await failure(alone), ModelUnavailable)
+        assert alone.generation().attempts == []
+        task.cancel()
+        await asyncio.wait((task,))
+
+    run_async(main)
+
+
+def test_a_target_at_rest_is_not_repeated_by_who_brought_it_there() -> None:
+    """The breaker opens between two attempts of one request, and the second goes to the next target."""
+
+    async def main() -> None:
+        route = ARoute(Turns([BackendError("x")]), Turns(ANSWER), failures=1)
+        run = route.start()
+        await read(run)
+        assert len(route.backends["a"].asked) == 1
+        [prospect, _] = sorted(
+            route.dispatch.explain(route.snapshot.catalog.resolve("r"), run.request), key=lambda one: one.backend
+        )
+        assert prospect.position is None and "it failed once" in prospect.reason
+
+    run_async(main)
+
+
+@pytest.mark.parametrize(("asked", "rests"), [(Timeouts(), True), (Timeouts(total_s=1), False)])
+def test_only_the_operators_own_limit_makes_a_target_rest(asked: Timeouts, rests: bool) -> None:
+    """A client's shorter limit says nothing about the target."""
+
+    async def main() -> None:
+        route = ARoute(Turns([BackendTimeout("slow")]), Turns(ANSWER), failures=1)
+        await read(route.start(timeouts=asked))
+        assert route.health.is_well != rests
+
+    run_async(main)
+
+
+def test_later_attempts_have_what_time_is_left() -> None:
+    """The total counts over all attempts, the wait for the first event anew for each, unless the client set it."""
+
+    async def main() -> None:
+        backend = Turns([limited(0.1)], ANSWER)
+        await read(ARoute(backend).start(timeouts=Timeouts(first_event_s=5, total_s=20)))
+        (_, first), (_, second) = backend.asked
+        assert (first.first_event_s, first.total_s) == (5, 20)
+        assert second.first_event_s <= 4.9 and second.total_s <= 19.9 and second.idle_s == first.idle_s
+
+    run_async(main)
+
+
+def test_targets_that_honour_everything_come_first() -> None:
+    """A target that would drop a hint stands behind one that drops none, and one that refuses is not asked."""
+
+    async def main() -> None:
+        drops, refuses = Foresight(None, 1), Foresight(UnsupportedParameter("no"))
+        route = ARoute(Turns(foresight=drops), Turns(foresight=refuses), Turns(ANSWER))
+        asked = GenerationRequest(model="r", modality="text", parameters=TextParameters(seed=7))
+        run = route.dispatch.start(asked, "req_1")
+        await read(run)
+        served = run.generation().served_by
+        assert served is not None and served.backend == "c"
+        assert run.generation().attempts == []
+
+    run_async(main)
+
+
+def test_where_every_target_would_refuse_the_first_refusal_stands() -> None:
+    """Nothing is asked, and no generation begins."""
+    refuses = UnsupportedParameter("no tools here")
+    route = ARoute(Turns(foresight=Foresight(refuses)), Turns(foresight=Foresight(UnsupportedParameter("nor here"))))
+    asked = GenerationRequest(model="r", modality="text", parameters=TextParameters(seed=7))
+    with pytest.raises(UnsupportedParameter) as caught:
+        route.dispatch.start(asked, "req_1")
+    assert caught.value is refuses
+    assert route.dispatch.running == set()
+
+
+def test_a_promise_holds_at_the_last_moment() -> None:
+    """A key that may use local models only starts nothing at a remote one."""
+    route = ARoute(Turns(ANSWER), on_context_length=("a/long",))
+    asked = GenerationRequest(model="r", modality="text", parameters=TextParameters())
+    with pytest.raises(PermissionDenied):
+        route.dispatch.start(asked, "req_1", promise="local")
+    assert route.backends["a"].asked == []
+
+
+def test_a_backend_that_never_comes_to_output_is_not_held_back_for_ever() -> None:
+    """What is held back is bounded; past that the target is final."""
+
+    async def main() -> None:
+        route = ARoute(Turns([*([(USAGE,)] * (MOST_HELD + 1)), BackendError("broke")]), Turns(ANSWER))
+        run = route.start()
+        assert isinstance(await failure(run), BackendError)
+        assert run.generation().served_by == ServedBy("a", "m", "remote")
+        assert route.backends["b"].asked == []
+
+    run_async(main)
+
+
+def test_a_retired_snapshot_closes_with_its_last_run_even_if_that_is_cancelled() -> None:
+    """Its last run may be cancelled again while it closes; it is closed to the end, and once."""
+
+    async def main() -> None:
+        route = ARoute(Turns([asyncio.Event()]))
+        may_close, ended = asyncio.Event(), []
+
+        async def close() -> None:
+            await may_close.wait()
+            ended.append(1)
+
+        current = snapshot(
+            catalog=route.snapshot.catalog, backends=route.backends, limits=LIMITS, rules=PATIENT, close=close
+        )
+        dispatch = dispatch_over(current)
+        asked = GenerationRequest(model="r", modality="text", parameters=TextParameters())
+        task = asyncio.create_task(read(dispatch.start(asked, "req_1")))
+        await route.backends["a"].waiting.wait()
+        await current.retire()
+        assert not ended
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        may_close.set()
+        await current.retire()
+        assert ended == [1]
 
     run_async(main)

@@ -638,3 +638,99 @@ def test_load_and_its_keep_alive():
         assert len(house.workers) == 2
 
     run(scenario)
+
+
+def local(name="m", **fields):
+    return LocalModel(id=name, runner="fake", **fields)
+
+
+def test_a_model_that_is_as_it_was_keeps_its_worker():
+    """A new set of models changes nothing for those that are in both."""
+
+    async def scenario():
+        house = House().add("same").add("other")
+        await house.use(name="same")
+        assert house.pool.replace([local("same"), local("new")], WAIT_S) == ["other"]
+        assert [model.id for model in house.pool.models()] == ["same", "new"]
+        await house.use(name="same")
+        assert len(house.workers) == 1
+        with pytest.raises(ModelNotFound):
+            await house.use(name="other")
+        await house.use(name="new")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("wrong", [{"runner": "none"}, {"options": {"colour": 1}}])
+def test_a_wrong_model_among_many_changes_nothing(wrong):
+    """The old set stays as a whole."""
+
+    async def scenario():
+        house = House().add("kept")
+        with pytest.raises(InvalidRequest):
+            house.pool.replace([local("new"), LocalModel(**{"id": "bad", "runner": "fake", **wrong})], WAIT_S)
+        assert [model.id for model in house.pool.models()] == ["kept"]
+        assert await house.use(name="kept")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("fields", [None, {"slots": 1, "queue": 5}])
+def test_a_model_that_goes_serves_those_that_it_has(fields):
+    """Who runs or waits is served by the old worker, which then ends; who comes now gets the new model, or none."""
+
+    async def scenario():
+        house = House().add(slots=1)
+        async with house.lease() as running:
+            await house.endpoint(running)
+            waiting = asyncio.create_task(house.use())
+            await house.until(lambda: house.report.queue_length == 1)
+            assert house.pool.replace([] if fields is None else [local(**fields)], WAIT_S) == ["m"]
+            if fields is None:
+                with pytest.raises(ModelNotFound):
+                    await house.use()
+            else:
+                assert isinstance(await house.use(), Endpoint)
+                assert len(house.workers) == 2
+            assert house.workers[0].state == "ready"
+            assert len(house.pool.workers()) == len(house.workers), "one that retires is listed, too"
+        assert isinstance(await waiting, Endpoint)
+        await house.until(lambda: house.workers[0].state == "exited")
+        await house.until(lambda: all(worker.state != "stopping" for worker in house.workers))
+        assert len(house.workers) == (1 if fields is None else 2)
+
+    run(scenario)
+
+
+def test_a_model_that_goes_waits_no_longer_than_told():
+    """A generation that is too long is cut off, and the worker ends."""
+
+    async def scenario():
+        house = House().add()
+        async with house.lease() as running:
+            await house.endpoint(running)
+            house.pool.replace([], 3.0)
+            await asyncio.sleep(0)
+            house.clock.now_s += 2.0
+            await asyncio.sleep(0)
+            assert house.workers[0].state == "ready"
+            house.clock.now_s += 2.0
+            await house.until(lambda: house.workers[0].state == "exited")
+
+    run(scenario)
+
+
+def test_closing_ends_what_retires():
+    """The worker of a model that went is ended with the pool, and not left behind."""
+
+    async def scenario():
+        house = House().add()
+        async with house.lease() as running:
+            await house.endpoint(running)
+            house.pool.replace([], math.inf)
+            await asyncio.sleep(0)
+            await house.pool.close(0)
+            assert house.workers[0].state == "exited"
+        assert house.pool.workers() == []
+
+    run(scenario)
