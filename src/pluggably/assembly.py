@@ -214,6 +214,7 @@ def _routes(config: Config) -> dict[str, RouteSpec]:
             weights=tuple(1.0 if isinstance(one, str) else one.weight for one in targets),
             choose=entry.choose,
             location=entry.location,
+            first_event_s=entry.first_event_s,
             on_context_length=tuple(entry.on_context_length),
             on_content_filter=tuple(entry.on_content_filter),
         )

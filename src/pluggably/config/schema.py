@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 # The id of the model that ships with the package.
 DEMO_MODEL = "demo"
 # The keys of `ModelEntry` that make a route, and mean nothing to a model on this machine.
-ROUTE_KEYS = ("targets", "choose", "location", "on_context_length", "on_content_filter")
+ROUTE_KEYS = ("targets", "choose", "location", "first_event_s", "on_context_length", "on_content_filter")
 
 # What `reads: bytes` takes as text, for the JSON Schema; `load.parse_size` reads it.
 _SIZE_SCHEMA = {"pattern": "^[0-9]+ ?([KMG]i?B|B)?$"}
@@ -78,6 +78,7 @@ Dollars: TypeAlias = Annotated[
 ]
 RemoteModelId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0)]
 NonNegativeSeconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Words: TypeAlias = Annotated[list[str], Meta(min_length=1)]
 
@@ -334,6 +335,13 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["local"] | None,
         Meta(
             description="For a route: `local` promises that no request of this model ever leaves for a remote provider."
+        ),
+    ] = None
+    first_event_s: Annotated[
+        PositiveSeconds | None,
+        Meta(
+            description="For a route: how long a target may take to begin a streamed answer before the next one is tried; "
+            "the last one has the usual time. Without it: all of them. Seconds."
         ),
     ] = None
     on_context_length: Annotated[

@@ -53,14 +53,15 @@ class Route(Struct, frozen=True, kw_only=True):
     """A model's name and the targets that may serve it, each once, as the operator ordered them. A name with one
     target is a route too.
 
-    `weights` has one number a target where `choose` is `weight`. `location` is a promise that no fallback breaks. The
-    last two are what to try where the input is too long for a target, or its content filter refuses."""
+    `weights` has one number a target where `choose` is `weight`. `location` is a promise that no fallback breaks.
+    `first_event_s` is how long a stream waits for a target's first output before the next one is tried. The last two are what to try where the input is too long for a target, or its content filter refuses."""
 
     id: str
     targets: tuple[Target, ...]
     choose: Choose = "order"
     weights: tuple[float, ...] = ()
     location: Location | None = None
+    first_event_s: float | None = None
     on_context_length: tuple[Target, ...] = ()
     on_content_filter: tuple[Target, ...] = ()
 
@@ -80,6 +81,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...] = ()
     choose: Choose = "order"
     location: Location | None = None
+    first_event_s: float | None = None
     on_context_length: tuple[str, ...] = ()
     on_content_filter: tuple[str, ...] = ()
 

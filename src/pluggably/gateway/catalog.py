@@ -107,6 +107,7 @@ class Catalog:
             choose=spec.choose,
             weights=tuple(shares.values()) if spec.choose == "weight" else (),
             location=spec.location,
+            first_event_s=spec.first_event_s,
             on_context_length=self._flat(spec.on_context_length, (meant,)),
             on_content_filter=self._flat(spec.on_content_filter, (meant,)),
         )

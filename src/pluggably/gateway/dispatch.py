@@ -235,6 +235,8 @@ class Run:
         spent_s = self._tried_at - self._began - self._queued_s
         asked, limits = self.request.timeouts, self._snapshot.limits
         patience = _within(asked, limits, spent_s)
+        if attempt.first_event_s is not None and attempt.first_event_s < patience.first_event_s:
+            patience = Patience(attempt.first_event_s, patience.idle_s, patience.total_s)
         is_shortened = spent_s >= SHORT_S and limits.total_s - spent_s < limits.first_event_s
         asks_nothing = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
         self._is_own_time = asks_nothing and not is_shortened

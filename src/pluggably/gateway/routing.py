@@ -81,6 +81,8 @@ class Plan(Struct, frozen=True):
     on_content_filter: tuple[Candidate, ...] = ()
     # Of the last two, those that are not tried.
     passed_later: tuple[Passed, ...] = ()
+    # How long a target may take to begin while another one is left. Seconds.
+    first_event_s: float | None = None
 
     def preferring(self, foreseen: Mapping[Target, Foresight], *, keeps_order: bool) -> Plan:
         """The same, with what refuses taken out, and what drops nothing put first; `keeps_order` leaves the order as
@@ -171,7 +173,12 @@ def plan(
     on_context_length = judged(route.on_context_length, passed_later)
     on_content_filter = judged(route.on_content_filter, passed_later)
     return Plan(
-        tuple(candidates), tuple(passed), tuple(on_context_length), tuple(on_content_filter), tuple(passed_later)
+        tuple(candidates),
+        tuple(passed),
+        tuple(on_context_length),
+        tuple(on_content_filter),
+        tuple(passed_later),
+        route.first_event_s,
     )
 
 
@@ -286,12 +293,14 @@ class RetryRules(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True):
-    """The next thing to try: a target with one of its credentials, after a wait of `wait_s`, and why."""
+    """The next thing to try: a target with one of its credentials, after a wait of `wait_s`, and why. `first_event_s`
+    is how long it may take to begin, where that is less than usual."""
 
     target: Target
     credential: int
     wait_s: float
     reason: str
+    first_event_s: float | None = None
 
 
 class Pursuit:
@@ -428,7 +437,8 @@ class Pursuit:
     def _take(self, target: Target, credential: int, wait_s: float, reason: str, *, counts: bool = True) -> Attempt:
         if counts:
             self._tries[target] = self._tries.get(target, 0) + 1
-        self._current = Attempt(target, credential, wait_s, reason)
+        first_event_s = self._plan.first_event_s if self._queue else None
+        self._current = Attempt(target, credential, wait_s, reason, first_event_s)
         return self._current
 
     def _pause(self, error: PluggablyError) -> float:

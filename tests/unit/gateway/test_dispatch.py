@@ -837,6 +837,19 @@ def test_later_attempts_have_what_time_is_left() -> None:
     run_async(main)
 
 
+def test_a_route_may_be_impatient_while_another_target_is_left() -> None:
+    """Then the next one is tried sooner; the last one has the usual time."""
+
+    async def main() -> None:
+        slow, last = Turns([BackendTimeout("slow")]), Turns(ANSWER)
+        run = ARoute(slow, last, first_event_s=2.0).start(stream=True)
+        await read(run)
+        assert [patience.first_event_s for _, patience in (*slow.asked, *last.asked)] == [2.0, LIMITS.first_event_s]
+        assert run.generation().status == "completed"
+
+    run_async(main)
+
+
 def test_targets_that_honour_everything_come_first() -> None:
     """A target that would drop a hint stands behind one that drops none, and one that refuses is not asked."""
 
