@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from needs import Needs
+
+# What an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("pluggably", deadline=None)
+hypothesis.settings.load_profile("pluggably")
 
 
 @pytest.fixture(scope="session")
