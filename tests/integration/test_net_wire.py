@@ -187,6 +187,7 @@ def test_headers_are_found_in_any_case() -> None:
             assert answer.headers["X-One"] == answer.headers.get("x-one") == "1, 2"
             assert "X-ONE" in answer.headers
             assert "X-Two" not in answer.headers
+            assert answer.headers.get("X-Two") is None
             answer.close()
 
     run(main)
