@@ -1,9 +1,8 @@
-"""What this process holds of the machine's memory, and how it gives back what a flood of requests has left behind.
+"""What a flood of requests has left behind is given back to the machine.
 
 Python's own allocator gives memory back in whole MiB only, and after a thousand streams each of these holds some small
-object that stays. The C library's gives it back by the page once it is told to, and costs no more time
-(docs/decisions/0007-memory.md). What surprises: the allocator is chosen by the environment before the interpreter
-starts, so `start_over` starts this very process over, under the same id.
+object that stays; so it is little. On the C library's allocator (`PYTHONMALLOC=malloc` in the gateway's environment) it
+is nearly all, at a tenth more CPU (docs/decisions/0007-memory.md).
 """
 
 from __future__ import annotations
@@ -11,33 +10,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import sys
 import time
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
-ALLOCATOR = "PYTHONMALLOC"
 # How many requests at once are a flood: some 25 kB each.
 FLOOD = 100
 # Seconds. Connections to backends rest for 4 before they are closed.
 QUIET_S = 6.0
-
-
-def start_over(environment: MutableMapping[str, str] | None = None, replace: Callable[..., Any] = os.execve) -> None:
-    """Starts this process over on the C library's allocator, where that one gives memory back: with glibc. It returns
-    where that is done, or the operator has chosen (`PYTHONMALLOC=pymalloc`)."""
-    environment = os.environ if environment is None else environment
-    chosen = environment.get(ALLOCATOR)
-    if chosen is not None:
-        if chosen == "malloc":
-            del environment[ALLOCATOR]  # not for the processes that this one starts
-        return
-    if not _has_glibc():
-        return
-    try:
-        replace(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, ALLOCATOR: "malloc"})
-    except OSError:
-        return  # it works as well without
 
 
 def give_back() -> None:

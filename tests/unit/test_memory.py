@@ -1,63 +1,8 @@
-"""Which allocator the process runs on, and when it gives memory back. That it does is an integration test."""
+"""When memory is given back. That it comes back is an integration test."""
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Any
-
-import pytest
-
-from pluggably.memory import FLOOD, QUIET_S, Tide, start_over
-
-
-def glibc() -> bool:
-    return "CS_GNU_LIBC_VERSION" in os.confstr_names and bool(os.confstr("CS_GNU_LIBC_VERSION"))
-
-
-class Replaced(Exception):
-    """Stands for a process that became another."""
-
-
-def test_the_process_is_started_over_once() -> None:
-    """First with another allocator and all else the same; then not again, and without a trace for its children."""
-    calls: list[Any] = []
-
-    def replace(*call: Any) -> None:
-        calls.append(call)
-        raise Replaced
-
-    environment = {"HOME": "/nowhere"}
-    if not glibc():
-        start_over(environment, replace)
-        assert calls == []
-        return
-    with pytest.raises(Replaced):
-        start_over(environment, replace)
-    program, arguments, second = calls[0]
-    assert (program, arguments[1:]) == (sys.executable, sys.orig_argv[1:])
-    assert second == {"HOME": "/nowhere", "PYTHONMALLOC": "malloc"}
-    start_over(second, replace)
-    assert len(calls) == 1
-    assert second == {"HOME": "/nowhere"}
-
-
-def test_the_operators_choice_stands() -> None:
-    """An allocator that was chosen is kept, also for the children."""
-    environment = {"PYTHONMALLOC": "pymalloc"}
-    start_over(environment, pytest.fail)
-    assert environment == {"PYTHONMALLOC": "pymalloc"}
-
-
-def test_a_process_that_cannot_be_replaced_goes_on() -> None:
-    """It serves as well on the allocator that it has."""
-
-    def replace(*_: Any) -> None:
-        raise OSError(7, "too long")
-
-    environment: dict[str, str] = {}
-    start_over(environment, replace)
-    assert environment == {}
+from pluggably.memory import FLOOD, QUIET_S, Tide
 
 
 class Beach:
