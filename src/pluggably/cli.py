@@ -279,9 +279,6 @@ def _port(text: str) -> int:
 
 
 def serve(given: argparse.Namespace) -> int:
-    from pluggably import memory
-
-    memory.start_over()  # before anything large is imported
     from pluggably import app
     from pluggably.config import Flags, load_settings
     from pluggably.welcome import announce

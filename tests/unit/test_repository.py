@@ -141,10 +141,9 @@ PROCESS_CALLS = {
     "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell",
     "fork", "forkpty", "posix_spawn", "popen", "system", "execv", "execve", "execvp", "execvpe", "Popen",
 }  # fmt: skip
-# memory.py starts none: it becomes another program, which is the same one again.
-PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py", "memory.py"}
+PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py"}
 # The child sets a variable for the library that it loads, in a process of its own.
-ENVIRONMENT_ROOMS = {"config/settings.py", "memory.py", "runners/llama_cpp_child.py"}
+ENVIRONMENT_ROOMS = {"config/settings.py", "runners/llama_cpp_child.py"}
 
 
 def uses(tree: ast.Module, names: set[str]) -> list[int]:
