@@ -157,8 +157,9 @@ def test_prices_from_low_to_high_and_unknown_ones_last() -> None:
     free = target("gift/model")
     found = planned(*ALL, free, choose="price", known={**known, free: Known(free=True)})
     assert order(found) == [free, GROQ, OPENAI, QWEN, BOX]
-    assert [one.reason for one in found.candidates][-1] == "its price is not known"
-    assert found.candidates[1].reason == "about $0.175 a million tokens"
+    reasons = [one.reason for one in found.candidates]
+    assert reasons[:2] == ["it costs nothing", "about $0.175 a million tokens"]
+    assert reasons[-1] == "its price is not known"
     assert order(planned(known=known, wishes=Routing(sort="price"))) == [GROQ, OPENAI, QWEN, BOX]
 
 
