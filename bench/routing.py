@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -145,12 +146,7 @@ def count(gateway: Gateway, folder: Path) -> str:
             control(gateway, "--zero")
             ask_often(gateway, case)
             control(gateway, f"--dump={len(totals)}")
-            # The newest dump: https://valgrind.org/docs/manual/cl-format.html
-            newest = max(folder.glob("callgrind.out.*"), key=lambda path: path.stat().st_mtime_ns)
-            found = re.search(r"^(?:totals|summary): (\d+)", newest.read_text(), re.MULTILINE)
-            if found is None:
-                raise SystemExit(f"{newest} has no total")
-            totals[case] = int(found[1]) / COUNTED
+            totals[case] = dumped(folder, len(totals) + 1) / COUNTED
             sys.stderr.write(f"{case}: {totals[case]:,.0f}\n")
     lines = ["| | instructions a request | ÷ one target |", "|---|---:|---:|"]
     lines += [
@@ -162,6 +158,19 @@ def count(gateway: Gateway, folder: Path) -> str:
 def ask_often(gateway: Gateway, case: str) -> None:
     for _ in range(COUNTED // CONNECTIONS):
         ask(gateway, case, CONNECTIONS, 0)
+
+
+def dumped(folder: Path, number: int) -> int:
+    """The total of a dump, once it is written. The format: https://valgrind.org/docs/manual/cl-format.html"""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in folder.glob("callgrind.out.*"):
+            text = path.read_text()
+            found = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
+            if found and re.search(rf"^part: {number}$", text, re.MULTILINE):
+                return int(found[1])
+        time.sleep(0.1)
+    raise SystemExit("valgrind wrote no count")
 
 
 def control(gateway: Gateway, what: str) -> None:
