@@ -203,7 +203,7 @@ def test_an_impatient_route(client: Client) -> None:
     assert all(0.25 < one["duration_s"] < 0.95 for one in generation["attempts"])
     error = ask(client, "impatient-alone", True)
     [attempt] = (error.get("error") or error)["attempts"]
-    assert 0.95 < attempt["duration_s"]
+    assert attempt["duration_s"] > 0.95
 
 
 @pytest.mark.parametrize("fault", ["reset-late", "truncated-late", "error-late"])

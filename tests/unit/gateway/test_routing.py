@@ -482,6 +482,17 @@ def test_the_operators_choice_for_long_inputs_and_filters(error: PluggablyError,
     assert not chase.fail(error)
 
 
+def test_impatience_lasts_as_long_as_another_target_is_left() -> None:
+    """The last target has the usual time, and so has every one of a route that is not impatient."""
+    chase = Chase(OPENAI, GROQ, first_event_s=2.0)
+    assert chase.fail(BackendTimeout("slow"))
+    assert [one.first_event_s for one in chase.tried] == [2.0, None]
+    assert Chase(OPENAI, first_event_s=2.0).tried[0].first_event_s is None
+    assert Chase(OPENAI, GROQ).tried[0].first_event_s is None
+    only_one = Chase(OPENAI, GROQ, first_event_s=2.0, wishes=Routing(fallbacks=False))
+    assert only_one.tried[0].first_event_s is None
+
+
 def test_a_target_that_is_not_admitted_is_passed_over() -> None:
     """Another request is trying it just now; where there is no other, that is the error."""
     chase = Chase(OPENAI, GROQ, admits=lambda one: one is GROQ)
