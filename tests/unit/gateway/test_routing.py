@@ -427,6 +427,15 @@ def test_a_wait_that_is_none_is_not_known(odd: float) -> None:
     assert chase.path[-1][2] == 0.5
 
 
+@pytest.mark.parametrize("last", [BackendTimeout("slow"), BackendRejected("405"), ModelNotFound("gone")])
+def test_a_wait_is_off_where_the_target_fails_for_good(last: PluggablyError) -> None:
+    """One key is limited, and with the other the target fails in a way that no key and no wait would change."""
+    chase = Chase(OPENAI, credentials=2, attempts=4)
+    assert chase.fail(BackendRateLimited("429", retry_after_s=2.0))
+    assert not chase.fail(last)
+    assert chase.path == [("openai", 0, 0), ("openai", 1, 0)]
+
+
 def test_waits_add_up_to_no_more_than_allowed() -> None:
     """Each wait of a request counts, back-offs as well."""
     chase = Chase(OPENAI, attempts=10, max_wait_s=8.0)
