@@ -13,8 +13,10 @@ import os
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +28,7 @@ from run import ADMIN_KEY, GATEWAY, Subject, cpu_seconds, free_port, mock_backen
 
 TARGETS = 10
 CONNECTIONS = 16
-COUNTED = 400  # requests whose instructions are counted
+COUNTED = 320  # requests whose instructions are counted; a multiple of the connections
 ONE = "one target"
 # What is measured → the model that is asked for, and what else is asked.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -126,29 +128,53 @@ def measure(gateway: Gateway, rounds: int, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def count(gateway: Gateway, log: Path) -> str:
-    """Instructions a request, each case's less what a start and an end alone take."""
+def count(gateway: Gateway, folder: Path) -> str:
+    """Instructions a request."""
     if shutil.which("valgrind") is None:
         raise SystemExit("valgrind is not installed")
-    gateway.wrapper = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-file=" + str(log))
+    out = folder / "callgrind.out"
+    gateway.wrapper = (
+        "valgrind",
+        "--tool=callgrind",
+        f"--callgrind-out-file={out}",
+        f"--log-file={folder}/valgrind.log",
+    )
     totals: dict[str, float] = {}
-    for case in CASES:
-        counts = []
-        for requests in (COUNTED, 2 * COUNTED):
-            with gateway.running(log.with_name("gateway.log")):
-                for _ in range(requests // CONNECTIONS):
-                    ask(gateway, case, CONNECTIONS, 0)
-            found = re.search(r"Collected\s*:\s*(\d+)", log.read_text())
-            if found is None:
-                raise SystemExit(f"valgrind counted nothing:\n{log.read_text()[-2000:]}")
-            counts.append(int(found[1]))
-        totals[case] = (counts[1] - counts[0]) / COUNTED
-        sys.stderr.write(f"{case}: {totals[case]:,.0f}\n")
+    with gateway.running(folder / "output.log"):
+        for case in CASES:
+            ask_often(gateway, case)  # warm
+            control(gateway, "--zero")
+            ask_often(gateway, case)
+            control(gateway, f"--dump={len(totals)}")
+            totals[case] = dumped(folder, len(totals) + 1) / COUNTED
+            sys.stderr.write(f"{case}: {totals[case]:,.0f}\n")
     lines = ["| | instructions a request | ÷ one target |", "|---|---:|---:|"]
     lines += [
         f"| {case} | {total:,.0f} | {total / totals[BESIDE.get(case, ONE)]:.3f} |" for case, total in totals.items()
     ]
     return "\n".join(lines)
+
+
+def ask_often(gateway: Gateway, case: str) -> None:
+    for _ in range(COUNTED // CONNECTIONS):
+        ask(gateway, case, CONNECTIONS, 0)
+
+
+def dumped(folder: Path, number: int) -> int:
+    """The total of a dump, once it is written. The format: https://valgrind.org/docs/manual/cl-format.html"""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in folder.glob("callgrind.out.*"):
+            text = path.read_text()
+            found = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
+            if found and re.search(rf"^part: {number}$", text, re.MULTILINE):
+                return int(found[1])
+        time.sleep(0.1)
+    raise SystemExit("valgrind wrote no count")
+
+
+def control(gateway: Gateway, what: str) -> None:
+    subprocess.run(["callgrind_control", what, str(gateway.pid)], check=True, capture_output=True, timeout=60)
 
 
 def main() -> None:
@@ -161,7 +187,7 @@ def main() -> None:
         log = Path(folder) / "output.log"
         gateway = Gateway(GATEWAY, "native", stack.enter_context(mock_backend(log)), Path(folder) / GATEWAY)
         if options.instructions:
-            text = count(gateway, Path(folder) / "valgrind.log")
+            text = count(gateway, Path(folder))
         else:
             with gateway.running(log):
                 text = measure(gateway, options.rounds, options.seconds)

@@ -98,6 +98,8 @@ def providers(faulty: Faulty, far: FakeOpenAI, near: FakeOpenAI, closed_port: in
 ROUTES: Json = {
     **{f"r-{name}": {"targets": [f"{name}/m", "near/echo"]} for name in (*BEFORE_OUTPUT, *AFTER_OUTPUT)},
     "all-fail": {"targets": ["html-502/m", "refused/m", "keys/status-401", "near/status-404"]},
+    "impatient": {"targets": ["stall-early/m", "comments-only/m", "near/echo"], "first_event_s": 0.3},
+    "impatient-alone": {"targets": ["stall-early/m"], "first_event_s": 0.3},
     "waits": {"targets": ["limited-20/m", "near/echo"]},
     "mixed": {"targets": ["far/echo", "near/echo"]},
     "elsewhere": {"targets": ["far/echo"]},
@@ -191,6 +193,17 @@ def test_a_plain_answer_that_never_comes_is_given_up_in_all(client: Client) -> N
     """It has no first event: its one limit is the total, after which there is no time for another target."""
     reply = client.generate("r-stall-early", timeouts={"total_s": 0.5})
     assert (reply.status, tried(reply.error)) == (504, [("stall-early", "backend_timeout")])
+
+
+def test_an_impatient_route(client: Client) -> None:
+    """It gives a target up for the next one after its own time, and the last one after the usual time."""
+    generation = ask(client, "impatient", True)
+    assert said(generation) == "Hello"
+    assert tried(generation) == [("stall-early", "backend_timeout"), ("comments-only", "backend_timeout")]
+    assert all(0.25 < one["duration_s"] < 0.95 for one in generation["attempts"])
+    error = ask(client, "impatient-alone", True)
+    [attempt] = (error.get("error") or error)["attempts"]
+    assert attempt["duration_s"] > 0.95
 
 
 @pytest.mark.parametrize("fault", ["reset-late", "truncated-late", "error-late"])

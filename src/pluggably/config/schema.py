@@ -340,8 +340,8 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_event_s: Annotated[
         PositiveSeconds | None,
         Meta(
-            description="For a route: how long a target may take to begin a streamed answer before the next one is tried; "
-            "the last one has the usual time. Without it: all of them. Seconds."
+            description="For a route: how long a target may take to begin a streamed answer before the next one is "
+            "tried; the last one has the usual time. Without it: all of them. Seconds."
         ),
     ] = None
     on_context_length: Annotated[
@@ -383,8 +383,8 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_wait_s: Annotated[
         float,
         Meta(
-            description="The longest that a request waits for a provider that asks for patience (Retry-After), once no "
-            "other target is left. Seconds.",
+            description="The longest that one request waits between attempts, all its waits together: back-offs, and "
+            "what a provider asks for (Retry-After) once no other target is left. 0: it never waits. Seconds.",
             ge=0,
             le=600,
         ),

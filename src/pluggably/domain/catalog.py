@@ -54,7 +54,8 @@ class Route(Struct, frozen=True, kw_only=True):
     target is a route too.
 
     `weights` has one number a target where `choose` is `weight`. `location` is a promise that no fallback breaks.
-    `first_event_s` is how long a stream waits for a target's first output before the next one is tried. The last two are what to try where the input is too long for a target, or its content filter refuses."""
+    `first_event_s` is how long a stream waits for a target's first output before the next one is tried. The last two
+    are what to try where the input is too long for a target, or its content filter refuses."""
 
     id: str
     targets: tuple[Target, ...]

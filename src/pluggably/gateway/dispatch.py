@@ -50,7 +50,7 @@ from pluggably.domain.ids import new_id
 from pluggably.errors import BackendError, InternalError, Overloaded, PluggablyError, ShuttingDown
 from pluggably.gateway.health import Health
 from pluggably.gateway.ledger import Ledger
-from pluggably.gateway.routing import Attempt, Known, Plan, Pursuit, plan
+from pluggably.gateway.routing import NO_ROUTING, Attempt, Known, Plan, Pursuit, plan
 from pluggably.gateway.snapshot import Live, Snapshot
 from pluggably.net.http import Patience
 
@@ -66,6 +66,7 @@ MOST_HELD = 256
 PLAIN_TEXT = TextParameters()
 PLAIN_EMBEDDING = EmbeddingParameters()
 NOTHING_AMISS = Foresight()
+NOTHING_KNOWN = Known()
 
 _clock = time.perf_counter  # the loop's own clock stands still within a turn of the loop
 
@@ -387,13 +388,17 @@ class Dispatch:
         *,
         is_told: bool = False,
     ) -> Plan:
-        health, routing = self.health, request.routing
-        # What nobody asks for is not looked up.
+        health, wishes = self.health, request.routing or NO_ROUTING
+        choose = wishes.sort or route.choose
+        # What the order does not depend on is not looked up: with ten targets it would be much of a request's cost.
         is_well = health.is_well
-        by_latency = is_told or ((routing.sort if routing else None) or route.choose) == "latency"
+        by_facts = is_told or choose == "price" or bool(wishes.only or wishes.ignore or wishes.order)
+        by_latency = is_told or choose == "latency"
 
         def known(target: Target) -> Known:
-            facts = snapshot.known(target)
+            if is_well and not by_facts and not by_latency:
+                return NOTHING_KNOWN
+            facts = snapshot.known(target) if by_facts else None
             rests_s = 0.0 if is_well else health.rests_s(target)
             return Known(
                 free=True if target.runner is not None else facts.free if facts is not None else None,
@@ -403,7 +408,7 @@ class Dispatch:
                 resting=health.why(target) if rests_s else "",
             )
 
-        return plan(route, routing, known, promise=promise, draw=self._draw, is_told=is_told)
+        return plan(route, wishes, known, promise=promise, draw=self._draw, is_told=is_told)
 
     @property
     def is_closing(self) -> bool:

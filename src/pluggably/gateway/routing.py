@@ -239,7 +239,9 @@ def _reason(one: Candidate, route: Route, wishes: Routing) -> str:
         return f"by chance, weight {dict(zip(route.targets, route.weights, strict=False))[one.target]:g}"
     if choose == "price":
         cost = _cost(one.known)
-        return "its price is not known" if cost == float("inf") else f"about ${cost:g} a million tokens"
+        if cost == float("inf"):
+            return "its price is not known"
+        return f"about ${cost:g} a million tokens" if cost else "it costs nothing"
     if choose == "latency":
         latency_s = one.known.latency_s
         return "not measured lately" if latency_s is None else f"lately answered after {latency_s:.2g} s"

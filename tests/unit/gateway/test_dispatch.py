@@ -774,6 +774,26 @@ def test_a_try_of_a_resting_target_whose_client_leaves_in_a_wait() -> None:
     run_async(main)
 
 
+def test_the_place_that_a_wait_holds_is_given_back() -> None:
+    """The run waits to try a resting target again, after another one failed, and its client leaves: the place is that
+    of the target that it waited for."""
+
+    async def main() -> None:
+        slow = BackendTimeout("slow")
+        route = ARoute(Turns([BackendError("x")], [limited()], ANSWER), Turns(ANSWER, [slow]), failures=1)
+        await read(route.start())
+        route.now = 10.0
+        task = await in_its_wait(route.start())
+        task.cancel()
+        await asyncio.wait((task,))
+        run = route.start()
+        await read(run)
+        served = run.generation().served_by
+        assert served is not None and served.backend == "a"
+
+    run_async(main)
+
+
 def test_one_request_at_a_time_tries_a_resting_target() -> None:
     """Another that was planned at the same moment goes to the next target; with none, it is told to come back."""
 

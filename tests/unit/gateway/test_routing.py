@@ -157,8 +157,9 @@ def test_prices_from_low_to_high_and_unknown_ones_last() -> None:
     free = target("gift/model")
     found = planned(*ALL, free, choose="price", known={**known, free: Known(free=True)})
     assert order(found) == [free, GROQ, OPENAI, QWEN, BOX]
-    assert [one.reason for one in found.candidates][-1] == "its price is not known"
-    assert found.candidates[1].reason == "about $0.175 a million tokens"
+    reasons = [one.reason for one in found.candidates]
+    assert reasons[:2] == ["it costs nothing", "about $0.175 a million tokens"]
+    assert reasons[-1] == "its price is not known"
     assert order(planned(known=known, wishes=Routing(sort="price"))) == [GROQ, OPENAI, QWEN, BOX]
 
 
@@ -426,6 +427,15 @@ def test_a_wait_that_is_none_is_not_known(odd: float) -> None:
     assert chase.path[-1][2] == 0.5
 
 
+@pytest.mark.parametrize("last", [BackendTimeout("slow"), BackendRejected("405"), ModelNotFound("gone")])
+def test_a_wait_is_off_where_the_target_fails_for_good(last: PluggablyError) -> None:
+    """One key is limited, and with the other the target fails in a way that no key and no wait would change."""
+    chase = Chase(OPENAI, credentials=2, attempts=4)
+    assert chase.fail(BackendRateLimited("429", retry_after_s=2.0))
+    assert not chase.fail(last)
+    assert chase.path == [("openai", 0, 0), ("openai", 1, 0)]
+
+
 def test_waits_add_up_to_no_more_than_allowed() -> None:
     """Each wait of a request counts, back-offs as well."""
     chase = Chase(OPENAI, attempts=10, max_wait_s=8.0)
@@ -479,6 +489,17 @@ def test_the_operators_choice_for_long_inputs_and_filters(error: PluggablyError,
     assert chase.fail(error)
     assert chase.path == [("openai", 0, 0), ("box", 0, 0), ("qwen", 0, 0)]
     assert not chase.fail(error)
+
+
+def test_impatience_lasts_as_long_as_another_target_is_left() -> None:
+    """The last target has the usual time, and so has every one of a route that is not impatient."""
+    chase = Chase(OPENAI, GROQ, first_event_s=2.0)
+    assert chase.fail(BackendTimeout("slow"))
+    assert [one.first_event_s for one in chase.tried] == [2.0, None]
+    assert Chase(OPENAI, first_event_s=2.0).tried[0].first_event_s is None
+    assert Chase(OPENAI, GROQ).tried[0].first_event_s is None
+    only_one = Chase(OPENAI, GROQ, first_event_s=2.0, wishes=Routing(fallbacks=False))
+    assert only_one.tried[0].first_event_s is None
 
 
 def test_a_target_that_is_not_admitted_is_passed_over() -> None:
