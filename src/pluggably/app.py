@@ -115,7 +115,7 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
             drain=lambda at_once: gateway.dispatch.drain(gateway.config.server.shutdown_grace_s, at_once),
         )
         following = asyncio.create_task(gateway.reload.follow())
-        closing.callback(following.cancel)
+        closing.push_async_callback(_ended, following)
         await server.serve(sockets=[listener])
         log.info("stopping")
     return 0
@@ -178,7 +178,7 @@ class _Gateway:
             refresh=lambda: _refresh(metrics, dispatch, pool, health),
         )
         table = routes(
-            Generations(live, registry, dispatch),
+            Generations(registry, dispatch),
             Models(live, registry, dispatch),
             Keys(store, ring.refresh),
             operations,
@@ -188,6 +188,11 @@ class _Gateway:
         server = settings.config.server
         gate = Gate(RouteTable(table), ring.authenticate, Limits(server.max_body_bytes, server.max_nesting), metrics)
         return cls(gate, dispatch, reload)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool, health: Health) -> None:

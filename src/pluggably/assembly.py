@@ -67,11 +67,9 @@ class _Account:
         )
         self.users = 0
 
-    async def leave(self) -> None:
-        self.users -= 1
-        if self.users == 0:
-            await self.listing.close()
-            await self.client.close()
+    async def close(self) -> None:
+        await self.listing.close()
+        await self.client.close()
 
 
 class Assembly:
@@ -110,28 +108,41 @@ class Assembly:
         models = _local_models(config, await self._registrations.list())
         locations = {name: provider.location for name, provider in providers.items()}
         catalog = Catalog(locations, config.aliases(), models, _routes(config))
+        accounts = dict(kept)
         try:
-            gone = self._pool.replace(models, config.timeouts.total_s)
-        except PluggablyError as error:
-            raise StartupError(f"A local model is wrong: {error.detail}") from error
+            for name, provider in providers.items():
+                if name not in kept:
+                    accounts[name] = _Account(entries[name], provider, self._prices, self._cache)
+            gone = self._replace_models(models, config.timeouts.total_s)
+        except BaseException:
+            for name, account in accounts.items():
+                if name not in kept:
+                    await account.close()
+            raise
         # Nothing below can fail.
-        accounts = {
-            name: kept.get(name) or _Account(entries[name], provider, self._prices, self._cache)
-            for name, provider in providers.items()
-        }
         changed = {name for name, one in self._accounts.items() if accounts.get(name) is not one}
         self._accounts = accounts
         self._health.configure(config.retry.breaker_failures, config.retry.breaker_rest_s)
         self._health.forget({*changed, *gone})
         return self._new(config, catalog, accounts)
 
+    def _replace_models(self, models: Sequence[LocalModel], grace_s: float) -> list[str]:
+        """Raises: StartupError, before anything has changed."""
+        try:
+            return self._pool.replace(models, grace_s)
+        except PluggablyError as error:
+            raise StartupError(f"A local model is wrong: {error.detail}") from error
+
     def _new(self, config: Config, catalog: Catalog, accounts: Mapping[str, _Account]) -> Snapshot:
         for account in accounts.values():
             account.users += 1
 
         async def close() -> None:
+            # All are counted down before the first wait, so that none is missed where that is cut short.
             for account in accounts.values():
-                await account.leave()
+                account.users -= 1
+            for account in [one for one in accounts.values() if one.users == 0]:
+                await account.close()
 
         timeouts, retry = config.timeouts, config.retry
         return Snapshot(

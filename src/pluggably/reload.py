@@ -6,21 +6,26 @@ surprises: the swap itself is one assignment. Generations that run keep the snap
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import structlog
 
 from pluggably.assembly import Assembly
 from pluggably.config import ConfigError, Settings
 from pluggably.config.differences import differences
-from pluggably.config.watch import changes
+from pluggably.config.files import Fingerprint
+from pluggably.config.watch import aside, changes, look_at
 from pluggably.errors import PluggablyError
 from pluggably.gateway.registry import Registry
 from pluggably.gateway.snapshot import Live
 from pluggably.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
+
+
+class _MovedError(Exception):
+    """A file was written again between the look at it and the load: it has not settled."""
 
 
 class Reload:
@@ -43,40 +48,44 @@ class Reload:
         self._registry = registry
         self._metrics = metrics
         self._taken = taken
-        self._seen = settings.files
+        # What stood in the files that were loaded or tried last.
+        self._tried = settings.files
         metrics.config_ok.set(1)
 
     async def follow(self) -> None:
         """Never ends by itself."""
-        async for _ in changes(lambda: self._seen):
+        async for seen in changes(lambda: self._tried, lambda: self.settings.config.server.reload_check_s):
+            before, tried = self.settings, self._tried
+            self._tried = {**tried, **seen}
             try:
-                await self._load()
-            except Exception:  # a fault of ours must not end the watch; the config before it goes on
-                self._refused("The changed config could not be put into use.")
-                log.exception("config_not_taken")
+                await self._load(seen)
+            except _MovedError:
+                self._tried = tried
+            except PluggablyError as error:
+                await self._wrong(error)
+            except Exception:  # a fault of ours must not end the watch
+                log.exception("config_reload_failed")
+                if self.settings is before:
+                    self._refused("The changed config could not be put into use; the log says why.")
 
-    async def _load(self) -> None:
+    async def _load(self, seen: Mapping[Path, Fingerprint]) -> None:
+        """Raises: ConfigError, StartupError, _MovedError, before anything has changed."""
         try:
-            new = await asyncio.to_thread(self.settings.reload)
-            # What the API registers meanwhile must be in one of the two snapshots.
-            async with self._registry.changing:
-                snapshot = await self._assembly.snapshot(new)
-                old, self._live.current = self._live.current, snapshot
-                self._registry.forget_all()
-        except PluggablyError as error:
-            if isinstance(error, ConfigError):
-                self._seen = {**self._seen, **error.files}
-                issues = len(error.issues)
-                self._refused(f"The config file has {issues} error{'s' if issues > 1 else ''}; the log lists them.")
-            else:
-                self._refused("The changed config cannot be used; the log says why.")
-            log.error("config_wrong", detail=error.detail)  # noqa: TRY400  its detail says all, and a traceback nothing
-            return
+            new = await aside(self.settings.reload)
+        except ConfigError as error:
+            _check_unmoved(seen, error.files)
+            raise
+        _check_unmoved(seen, new.files)
+        # What the API registers meanwhile must be in one of the two snapshots.
+        async with self._registry.changing:
+            snapshot = await self._assembly.snapshot(new)
+            old, self._live.current = self._live.current, snapshot
+            self._registry.forget_all()
         changed = differences(self.settings.config, new.config)
-        self.settings, self._seen, self.problem = new, new.files, None
-        self._taken(new)
+        self.settings, self._tried, self.problem = new, new.files, None
         self._metrics.reloads.labels("applied").inc()
         self._metrics.config_ok.set(1)
+        self._taken(new)
         log.info("config_taken", changes=list(changed.taken))
         for words in changed.needs_restart:
             log.warning("config_needs_restart", detail=words)
@@ -84,7 +93,25 @@ class Reload:
             log.warning("config", detail=warning)
         await old.retire()
 
+    async def _wrong(self, error: PluggablyError) -> None:
+        if isinstance(error, ConfigError):
+            self._tried = {**self._tried, **error.files}
+            issues = len(error.issues)
+            self._refused(f"The config file has {issues} error{'s' if issues > 1 else ''}; the log lists them.")
+        else:
+            # A file that has gone since it was looked at was not tried, and counts when it is back.
+            now = await look_at(self._tried)
+            self._tried = {**self._tried, **{path: None for path, found in now.items() if found is None}}
+            self._refused("The changed config cannot be used; the log says why.")
+        log.error("config_wrong", detail=error.detail)
+
     def _refused(self, problem: str) -> None:
         self.problem = f"{problem} The config before it is in use."
         self._metrics.reloads.labels("wrong").inc()
         self._metrics.config_ok.set(0)
+
+
+def _check_unmoved(seen: Mapping[Path, Fingerprint], loaded: Mapping[Path, Fingerprint]) -> None:
+    """Raises: _MovedError."""
+    if any(found is not None and loaded.get(path, found) != found for path, found in seen.items()):
+        raise _MovedError

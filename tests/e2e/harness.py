@@ -44,7 +44,7 @@ ANSWER_S = 20.0
 STOP_S = 15.0
 
 
-def eventually(check: Callable[[], T | None], within_s: float, what: str) -> T:
+def eventually(check: Callable[[], T | None], within_s: float, what: str, pause_s: float = 0.01) -> T:
     """Asks until the answer is true, and returns it."""
     deadline = time.monotonic() + within_s
     while True:
@@ -53,7 +53,7 @@ def eventually(check: Callable[[], T | None], within_s: float, what: str) -> T:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
 
 
 def free_port() -> int:

@@ -23,7 +23,7 @@ ADMIN_KEY = "an-admin-key-of-forty-characters-for-you"
 START_S = 30.0
 STOP_S = 20.0
 
-_PROGRAM = """
+PROGRAM = """
 import sys
 from pathlib import Path
 from pluggably.app import serve
@@ -86,14 +86,16 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, config: str, environment: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+def running_gateway(
+    folder: Path, config: str, environment: Mapping[str, str] | None = None, *, program: str = PROGRAM
+) -> Iterator[Gateway]:
     """Starts a gateway with this config file, and stops it at the end of the block."""
     config_path, log = folder / "pluggably.yaml", folder / "gateway.log"
     config_path.write_text(config)
     inherited = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     with log.open("wb") as words:
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(config_path), str(folder / "data")],
+            [sys.executable, "-c", program, str(config_path), str(folder / "data")],
             stdout=subprocess.PIPE,
             stderr=words,
             env={**inherited, "PLUGGABLY_ADMIN_KEY": ADMIN_KEY, **(environment or {})},

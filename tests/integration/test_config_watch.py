@@ -25,8 +25,9 @@ class Watched:
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
-        async for _ in changes(lambda: self.files, look_every_s=0.01, settle_s=0.02, sleep=self._sleep):
+        async for seen in changes(lambda: self.files, lambda: 0.01, settle_s=0.02, sleep=self._sleep):
             self.changes += 1
+            self.files = {**self.files, **seen}
             try:
                 self.settings = self.settings.reload()
                 self.files = self.settings.files
@@ -82,6 +83,19 @@ def test_an_editor_that_renames_is_seen(path: Path) -> None:
             other.rename(path)
             await watched.until(lambda nesting=nesting: watched.settings.config.server.max_nesting == nesting)
         assert (watched.changes, watched.failures) == (2, 0)
+
+    watching(path, work)
+
+
+def test_a_file_that_is_emptied_before_it_is_written_is_seen_once(path: Path) -> None:
+    """An empty file would be a good config, and take everything away."""
+
+    async def work(watched: Watched) -> None:
+        path.write_text("")
+        await watched.looked()
+        path.write_text("server: {max_nesting: 11}")
+        await watched.until(lambda: watched.settings.config.server.max_nesting == 11)
+        assert (watched.changes, watched.failures) == (1, 0)
 
     watching(path, work)
 

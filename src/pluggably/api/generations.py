@@ -47,7 +47,6 @@ from pluggably.errors import (
 )
 from pluggably.gateway.dispatch import Dispatch
 from pluggably.gateway.registry import Registry
-from pluggably.gateway.snapshot import Live
 
 
 class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -91,8 +90,7 @@ _PARTS_OF: dict[str, tuple[type, ...]] = {
 class Generations:
     """The handlers of generations."""
 
-    def __init__(self, live: Live, registry: Registry, dispatch: Dispatch) -> None:
-        self._live = live
+    def __init__(self, registry: Registry, dispatch: Dispatch) -> None:
         self._registry = registry
         self._dispatch = dispatch
 
@@ -102,8 +100,9 @@ class Generations:
         _check_acceptable(http)
         if may_nest(raw, http.limits.nesting):
             check_nesting(_free_forms(body), http.limits.nesting)
-        route = self._live.current.catalog.resolve(body.model)
-        request = resolved(body, await self._registry.modalities(route), self._registry.usual_modality(route))
+        route, made = await self._registry.meaning(body.model)
+        # From here to the start of the run nothing is awaited: a reload would make the route that of another config.
+        request = resolved(body, made, self._registry.usual_modality(route))
         is_small = len(raw) <= SMALL_BYTES
         run = self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
         http.facts = run.facts

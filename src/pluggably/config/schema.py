@@ -126,6 +126,14 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ge=0,
         ),
     ] = 30
+    reload_check_s: Annotated[
+        float,
+        Meta(
+            description="How often the config's files are read to see whether they have changed. Seconds.",
+            ge=0.05,
+            le=3600,
+        ),
+    ] = 1
     open_metrics: Annotated[
         bool, Meta(description="Whether `/metrics` is open to anyone, without a key of the scope `metrics`.")
     ] = False

@@ -1,21 +1,26 @@
 """Tells when the config's files hold something else than what was loaded.
 
-The files are read once a second and compared by content (docs/decisions/0006-config-reload.md says why). That sees what
-an editor renames into place, what Kubernetes swaps behind a link, and what changes on a network mount, and it does not
-see a `touch`. What surprises: a file that is gone, or cannot be read, is no change. It may be about to be replaced, and
-the gateway keeps what it has.
+The files are read again and again, once a second unless told otherwise, and compared by content
+(docs/decisions/0006-config-reload.md says why). That sees what an editor renames into place, what Kubernetes swaps
+behind a link, and what changes on a network mount, and it does not see a `touch`. What surprises: a file that is gone,
+is empty or cannot be read, is no change. It may be about to be replaced or written, and the gateway keeps what it has.
+And files are read in threads of their own, which do not keep the process from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from pluggably.config.files import Fingerprint, read_file
 
-LOOK_EVERY_S = 1.0
+T = TypeVar("T")
+
 # A file that is written in two halves is waited for: it must look the same twice, so far apart.
 SETTLE_S = 0.25
 
@@ -24,29 +29,25 @@ Look = Callable[[Iterable[Path]], Awaitable[Mapping[Path, Fingerprint]]]
 
 async def changes(
     loaded: Callable[[], Mapping[Path, Fingerprint]],
+    look_every_s: Callable[[], float],
     *,
-    look_every_s: float = LOOK_EVERY_S,
     settle_s: float = SETTLE_S,
     look: Look | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> AsyncIterator[None]:
-    """Yields whenever a file holds something else than `loaded()` says.
+) -> AsyncIterator[Mapping[Path, Fingerprint]]:
+    """Yields what the files hold, whenever that is something else than `loaded()` says.
 
-    `loaded` is asked at each look: `Settings.files` of what runs now, or `ConfigError.files` of what was tried last. If
-    it says the same after a change was told of, that change came to nothing; it is not told again, but the next one is,
-    also if it is the way back. Never ends by itself."""
-    look = look or _look
-    told: Mapping[Path, Fingerprint] = {}
+    `loaded` is asked at each look: what stood in the files that were loaded last, or tried. Whoever tries what is told
+    here, and fails, must count it among these, or is told again. Never ends by itself."""
+    look = look or look_at
     while True:
-        await sleep(look_every_s)
+        await sleep(look_every_s())
         seen = await look(loaded())
-        if not _differs(seen, {**loaded(), **told}):
+        if not _differs(seen, loaded()):
             continue
         seen = await _settled(seen, lambda: look(loaded()), lambda: sleep(settle_s))
-        if _differs(seen, {**loaded(), **told}):
-            before = loaded()
-            yield
-            told = seen if loaded() == before else {}
+        if _differs(seen, loaded()):
+            yield seen
 
 
 async def _settled(
@@ -63,22 +64,41 @@ async def _settled(
         seen = again
 
 
-def _differs(seen: Mapping[Path, Fingerprint], known: Mapping[Path, Fingerprint]) -> bool:
-    return any(found is not None and found != known.get(path) for path, found in seen.items())
+def _differs(seen: Mapping[Path, Fingerprint], loaded: Mapping[Path, Fingerprint]) -> bool:
+    return any(found is not None and found != loaded.get(path) for path, found in seen.items())
 
 
-async def _look(paths: Iterable[Path]) -> Mapping[Path, Fingerprint]:
-    # A mount that hangs holds up a thread, not the gateway.
-    return await asyncio.to_thread(fingerprints, list(paths))
+async def look_at(paths: Iterable[Path]) -> Mapping[Path, Fingerprint]:
+    """As `fingerprints`, off the loop."""
+    paths = list(paths)
+    return await aside(lambda: fingerprints(paths))
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Has work done in a thread that is not waited for at the end of the process, as those of `asyncio.to_thread` are:
+    a file on a mount that hangs would keep the gateway from ending. Raises: what the work raises."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        done.set_running_or_notify_cancel()
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001  it belongs to whoever waits
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="config files", daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[Path, Fingerprint]:
-    """What stands in each file now; None for one that is not there, cannot be read, or is no plain file."""
+    """What stands in each file now; None for one that is not there, is empty, cannot be read, or is no plain file."""
     found: dict[Path, Fingerprint] = {}
     for path in paths:
         try:
             # A pipe was read when it was loaded, and would hang now.
-            found[path] = read_file(path)[1] if stat.S_ISREG(path.stat().st_mode) else None
-        except OSError:
+            content, fingerprint = read_file(path) if stat.S_ISREG(path.stat().st_mode) else (b"", None)
+            # Whoever writes a file in place empties it first.
+            found[path] = fingerprint if content else None
+        except (OSError, ValueError):  # ValueError: no file can have such a name
             found[path] = None
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ from pluggably.domain.catalog import (
     WorkerReport,
 )
 from pluggably.domain.generation import Location, Modality
-from pluggably.errors import Conflict, InvalidRequest, PermissionDenied, PluggablyError
+from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, PermissionDenied, PluggablyError
 from pluggably.gateway.snapshot import Live, Snapshot
 
 T = TypeVar("T")
@@ -83,12 +84,21 @@ class Registry:
             for facts in models
         }
         for name in snapshot.catalog.names():
-            found[name] = await self.get(name)
+            with suppress(ModelNotFound):  # removed since
+                found[name] = await self._told(snapshot, name)
         return [found[name] for name in sorted(found)]
 
     async def get(self, name: str) -> Model:
         """What is known of a model now. Raises: ModelNotFound."""
-        snapshot = self._live.current
+        while True:
+            snapshot = self._live.current
+            try:
+                return await self._told(snapshot, name)
+            except ModelNotFound:
+                if snapshot is self._live.current:
+                    raise
+
+    async def _told(self, snapshot: Snapshot, name: str) -> Model:
         catalog = snapshot.catalog
         route = catalog.resolve(name)
         targets = [target for target in route.targets if route.location in (None, target.location)]
@@ -101,16 +111,33 @@ class Registry:
             model.kind = "route"
         return model
 
+    async def meaning(self, name: str) -> tuple[Route, Sequence[Modality] | None]:
+        """The route of a name in the snapshot that is current on return, and what its targets make.
+
+        Raises: ModelNotFound, ModelUnavailable."""
+        while True:
+            snapshot = self._live.current
+            route = snapshot.catalog.resolve(name)
+            try:
+                made = await self.modalities(route)
+            except PluggablyError:
+                if snapshot is self._live.current:
+                    raise
+                continue
+            if snapshot is self._live.current:
+                return route, made
+
     async def modalities(self, route: Route) -> Sequence[Modality] | None:
         """What the targets of a route make; None where that is not known of all. Local weights are asked once."""
         made: list[Modality] = []
+        known = self._modalities  # a reload meanwhile begins another
         for target in route.targets:
             if target.runner is None:
                 return None
-            if target.backend not in self._modalities:
+            if target.backend not in known:
                 described = (await self._pool.describe(target.backend)).output_modalities
-                self._modalities[target.backend] = list(described) if described is not None else None
-            one = self._modalities[target.backend]
+                known[target.backend] = list(described) if described is not None else None
+            one = known[target.backend]
             if one is None:
                 return None
             made += one
@@ -129,7 +156,7 @@ class Registry:
 
     def forget_all(self) -> None:
         """The local models may not be what they were."""
-        self._modalities.clear()
+        self._modalities = {}
 
     def workers(self) -> list[WorkerReport]:
         return self._pool.workers()

@@ -203,7 +203,8 @@ class Pool:
         cores = self._settings.cores or usable_cores()
         return Placement(
             port=free_port(),
-            secret=secrets.token_urlsafe(32),
+            # In hexadecimal: a word that began with a dash would be an option on a command line.
+            secret=secrets.token_hex(32),
             threads=max(1, cores // max(1, running)),
             parent_pid=os.getpid(),
         )

@@ -334,7 +334,7 @@ def call(body: Any, headers: dict[bytes, bytes] | None = None, nesting: int = 16
     async def main() -> Any:
         http = HttpRequest(scope, receive, Limits(1_000_000, nesting))
         http.principal = Principal("key_1", "test", frozenset({"generate"}))
-        answer = await Generations(Live(current), registry, dispatch).create(http)
+        answer = await Generations(registry, dispatch).create(http)
         return answer, http
 
     return asyncio.run(main())

@@ -34,15 +34,17 @@ class Files:
 
 
 def told(files: Files, loads: list[Mapping[Path, Fingerprint]]) -> list[int]:
-    """The looks after which a change was told. `loads` are what is loaded: at first, and after each change."""
+    """The looks after which a change was told. `loads` are what is loaded: at first, and after each change; where there
+    are no more, what was told could not be loaded."""
     total = len(files.states)
     events: list[int] = []
 
     async def watch() -> None:
         files.loaded = loads.pop(0)
-        async for _ in changes(lambda: files.loaded, look_every_s=1, settle_s=0.1, look=files.look, sleep=files.sleep):
+        told = changes(lambda: files.loaded, lambda: 1, settle_s=0.1, look=files.look, sleep=files.sleep)
+        async for seen in told:
             events.append(total - len(files.states))
-            files.loaded = loads.pop(0) if loads else files.loaded
+            files.loaded = loads.pop(0) if loads else {**files.loaded, **seen}
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(watch())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +21,15 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Remembers what it was told. A model whose file says `broken` cannot be described."""
+    """Remembers what it was told. A model whose file says `broken` cannot be described. `meanwhile` happens once, while
+    a model is described."""
 
     def __init__(self) -> None:
         self.models: dict[str, LocalModel] = {}
         self.loaded: list[str] = []
         self.described: list[str] = []
         self.busy: set[str] = set()
+        self.meanwhile: Callable[[], None] | None = None
 
     def add(self, model: LocalModel) -> None:
         if "bad" in model.options:
@@ -47,8 +49,11 @@ class Pool:
 
     async def describe(self, model_id: str) -> Description:
         self.described.append(model_id)
+        weights = self._model(model_id).weights
         await asyncio.sleep(0)
-        weights = self.models[model_id].weights
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         if weights is not None and Path(weights).read_text() == "broken":
             raise ModelUnavailable("the file is broken")
         return Description(
@@ -59,7 +64,13 @@ class Pool:
             capabilities=Capabilities(tools=True),
         )
 
+    def _model(self, model_id: str) -> LocalModel:
+        if model_id not in self.models:
+            raise ModelNotFound(f"There is no local model {model_id}.")
+        return self.models[model_id]
+
     def standing(self, model_id: str) -> Standing:
+        self._model(model_id)
         return Standing(status="loaded" if model_id in self.loaded else "available")
 
     def workers(self) -> list[WorkerReport]:
@@ -114,7 +125,8 @@ class Models:
         self.catalog = Catalog({"far": "remote"}, {"quick": "mine", "smart": "far/x"}, [mine])
         allowed = [self.folder] if folders else []
         current = snapshot(catalog=self.catalog, folders=tuple(allowed))
-        self.registry = Registry(Live(current), self.pool, self.kept, ["toy", "command"])
+        self.live = Live(current)
+        self.registry = Registry(self.live, self.pool, self.kept, ["toy", "command"])
 
     async def register(self, model_id: str = "new", source: str | None = None, **fields: Any) -> Model:
         given: dict[str, Any] = {
@@ -367,6 +379,53 @@ def test_a_model_that_cannot_be_read_is_listed_with_its_error(models: Models) ->
     listed = run(models.registry.models())
     assert (listed[0].id, listed[0].status, listed[0].detail) == ("mine", "error", "the file is broken")
     assert [model.id for model in listed] == ["mine", "quick", "smart"]
+
+
+def swap_while_described(models: Models, new: Catalog) -> None:
+    """At the next description of a local model another snapshot becomes current, in which the pool has only `new`'s."""
+
+    def swap() -> None:
+        models.live.current = snapshot(catalog=new)
+        models.registry.forget_all()
+        models.pool.models = {model.id: model for model in new.locals()}
+
+    models.pool.meanwhile = swap
+
+
+def test_a_name_means_what_it_means_in_one_snapshot(models: Models) -> None:
+    """Where a reload comes while the weights are read, the name is looked up again in the new config."""
+
+    async def main() -> None:
+        swap_while_described(models, Catalog({"near": "remote"}, {"mine": "near/y"}))
+        route, made = await models.registry.meaning("mine")
+        assert ([target.backend for target in route.targets], made) == (["near"], None)
+
+    run(main())
+
+
+def test_a_name_that_a_reload_takes_away_is_not_found(models: Models) -> None:
+    """The new config counts, also for a request that had begun to ask what the name means."""
+
+    async def main() -> None:
+        swap_while_described(models, Catalog({}, {}))
+        with pytest.raises(ModelNotFound):
+            await models.registry.meaning("mine")
+
+    run(main())
+
+
+def test_a_list_that_a_reload_overtakes_is_given(models: Models) -> None:
+    """Of the models of the old config those that are gone are left out; the list does not fail for them."""
+
+    async def main() -> None:
+        await models.register("another")
+        mine = models.catalog.local("mine")
+        assert mine is not None
+        swap_while_described(models, Catalog({"far": "remote"}, {}, [mine]))
+        assert [model.id for model in await models.registry.models()] == ["another", "mine", "quick", "smart"]
+        await models.registry.get("mine")
+
+    run(main())
 
 
 def test_what_a_target_makes_is_asked_once(models: Models) -> None:
