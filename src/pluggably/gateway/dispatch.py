@@ -97,7 +97,8 @@ class Run:
         self._ended: Generation | None = None
         self._stopped_by: PluggablyError | None = None
         self._task: asyncio.Task[object] | None = None
-        self._pursuit: Pursuit
+        # Made with the first failure, unless something had to be decided before.
+        self._pursuit: Pursuit | None = None
         self._first_error: PluggablyError | None = None
         # Times on the clock of `_clock`; waiting for slots and for models to load, in attempts that failed.
         self._began = self._tried_at = 0.0
@@ -202,6 +203,8 @@ class Run:
             usage = self._fold.usage
             usage.duration_s = round(_clock() - self._began, 6)
             self._dispatch.running.discard(self)
+            # It holds this run in a circle, which only the garbage collector would find.
+            self._pursuit = None
             try:
                 await self._settle(usage)
             finally:
@@ -213,11 +216,20 @@ class Run:
 
     def _pursue(self) -> Attempt:
         """The first attempt. Raises: ModelUnavailable where every target rests."""
+        if self._dispatch.health.is_untroubled:
+            # Nothing is to be decided yet, so nothing is made that could decide.
+            candidates = self._plan.candidates
+            impatience_s = self._plan.first_event_s if len(candidates) > 1 else None
+            return Attempt(candidates[0].target, 0, 0.0, "first", impatience_s)
+        self._pursuit = self._new_pursuit()
+        return self._pursuit.first()
+
+    def _new_pursuit(self) -> Pursuit:
         asked, snapshot, health = self.request.timeouts, self._snapshot, self._dispatch.health
         longest_s = min(asked.total_s or snapshot.limits.total_s, snapshot.limits.total_s)
         if self.request.stream and asked.first_event_s is not None:
             longest_s = min(longest_s, asked.first_event_s)
-        self._pursuit = Pursuit(
+        return Pursuit(
             self._plan,
             lambda target: health.credentials(target.backend, snapshot.backend(target).credentials),
             lambda target: health.admits(target, self),
@@ -225,7 +237,6 @@ class Run:
             random.random,
             self._began + longest_s,
         )
-        return self._pursuit.first()
 
     def _ask(self, attempt: Attempt) -> AsyncGenerator[Sequence[Event], None]:
         """The events of one attempt."""
@@ -271,7 +282,11 @@ class Run:
         duration_s = _clock() - self._tried_at
         queued_s = _queued_s(self._held)
         self._queued_s += queued_s
-        self._pursuit.extend(queued_s)
+        pursuit = self._pursuit
+        if pursuit is None:
+            pursuit = self._pursuit = self._new_pursuit()
+            pursuit.begin_with(failed)
+        pursuit.extend(queued_s)
         used = Fold()
         used.add(self._held)
         usage = used.usage if self._started_at is None else self._fold.usage
@@ -285,7 +300,7 @@ class Run:
                 cost_usd=usage.cost_usd,
             )
         )
-        following = self._pursuit.after(error, _clock()) if self._started_at is None else None
+        following = pursuit.after(error, _clock()) if self._started_at is None else None
         if following is None:
             raise error if self._started_at is not None else self._first_error
         self._dispatch.ledger.lost(target, error.code, usage)

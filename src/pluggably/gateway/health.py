@@ -154,6 +154,11 @@ class Health:
         """Whether no target rests."""
         return not self._resting
 
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether no target rests and no credential is known to be in trouble."""
+        return not self._resting and not self._credentials
+
     def resting(self) -> list[Target]:
         """The targets that rest, or are being tried after a rest."""
         return list(self._resting)

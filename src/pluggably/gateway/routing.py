@@ -344,6 +344,14 @@ class Pursuit:
             )
         return attempt
 
+    def begin_with(self, attempt: Attempt) -> None:
+        """The plan's first target has been tried with its first credential, without being asked for here."""
+        target = self._queue.pop(0).target
+        assert target == attempt.target
+        self._left = [one for one in self._credentials(target) if one != attempt.credential]
+        self._tries[target] = 1
+        self._current = attempt
+
     def extend(self, seconds: float) -> None:
         """Puts the deadline off, by time that does not count."""
         self._deadline += seconds
