@@ -23,7 +23,7 @@ BEFORE_OUTPUT: dict[str, tuple[str, tuple[int, int], int | None]] = {
     "refused": ("backend_error", (2, 2), None),
     "nowhere": ("backend_error", (2, 2), None),
     "reset-early": ("backend_error", (2, 2), None),
-    "no-http": ("backend_error", (2, 2), None),
+    "no-http": ("backend_invalid_response", (2, 2), None),
     "html-200": ("backend_invalid_response", (2, 2), None),
     "html-502": ("backend_error", (2, 2), 502),
     "text-200": ("backend_invalid_response", (2, 2), None),

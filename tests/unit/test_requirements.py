@@ -80,9 +80,11 @@ def tree(file: str) -> ast.Module:
 def always_skipped(node: ast.AST) -> bool:
     """Whether a test, a class or a module is marked so that it never runs, or never counts."""
     marks = list(getattr(node, "decorator_list", []))
-    for statement in getattr(node, "body", []):
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "pytestmark":
-            marks.append(statement.value)
+    marks += [
+        statement.value
+        for statement in getattr(node, "body", [])
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "pytestmark"
+    ]
     if any(re.search(r"mark\.(skip\b|xfail|skipif\((True|1)\b)", ast.unparse(mark)) for mark in marks):
         return True
     first = [one for one in getattr(node, "body", []) if not isinstance(one, ast.Expr) or _is_call(one)][:1]
