@@ -174,7 +174,10 @@ def dumped(folder: Path, number: int) -> int:
 
 
 def control(gateway: Gateway, what: str) -> None:
-    subprocess.run(["callgrind_control", what, str(gateway.pid)], check=True, capture_output=True, timeout=60)
+    command = ["callgrind_control", what, str(gateway.pid)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    if "OK." not in said.stdout:  # it exits with 0 in any case
+        raise SystemExit(f"callgrind_control {what}: {said.stdout}{said.stderr}")
 
 
 def main() -> None:

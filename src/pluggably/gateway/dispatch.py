@@ -384,14 +384,15 @@ class Dispatch:
         return planned.prospects()
 
     def _plan(self, snapshot: Snapshot, route: Route, request: GenerationRequest, promise: Location | None) -> Plan:
-        """The order of a route's targets. Where nothing but the config decides it, it is kept."""
-        if request.routing is None and promise is None and route.choose == "order" and self.health.is_well:
+        """The order of a route's targets. Where nothing but the config and chance decide it, it is kept."""
+        by_config = route.choose == "order" or route.choose == "weight"
+        if by_config and request.routing is None and promise is None and self.health.is_well:
             kept = snapshot.plans.get(route.id)
             if kept is None or kept[0] is not route:
                 if len(snapshot.plans) >= MOST_PLANS:
                     snapshot.plans.clear()
                 kept = snapshot.plans[route.id] = (route, self._order(snapshot, route, request, None))
-            return kept[1]
+            return kept[1] if route.choose == "order" else kept[1].drawn(route, self._draw)
         return self._order(snapshot, route, request, promise)
 
     def _order(

@@ -100,6 +100,10 @@ class Plan(Struct, frozen=True):
             candidates.sort(key=lambda one: foreseen.get(one.target, Foresight()).drops > 0)
         return msgspec.structs.replace(self, candidates=tuple(candidates), passed=tuple(passed))
 
+    def drawn(self, route: Route, draw: Callable[[], float]) -> Plan:
+        """The same for another request, where chance decides the order."""
+        return msgspec.structs.replace(self, candidates=tuple(_by_weight(route, self.candidates, draw)))
+
     def nothing_left(self) -> PluggablyError:
         """What to tell a client for whom there is no candidate."""
         if not self.passed:
@@ -214,12 +218,7 @@ def _names(target: Target, known: Known) -> set[str]:
 def _ordered(route: Route, wishes: Routing, candidates: list[Candidate], draw: Callable[[], float]) -> list[Candidate]:
     choose = wishes.sort or route.choose
     if choose == "weight":
-        allowed = {id(one.target) for one in candidates}
-        weights = [weight for one, weight in zip(route.targets, route.weights, strict=True) if id(one) in allowed]
-        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the whole order in one draw each;
-        # by logarithms, which do not run out of digits.
-        keys = [-math.log(max(draw(), 1e-300)) / max(weight, LEAST_WEIGHT) for weight in weights]
-        candidates = [candidates[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
+        candidates = _by_weight(route, candidates, draw)
     elif choose == "price":
         candidates = sorted(candidates, key=lambda one: _cost(one.known))
     elif choose == "latency":
@@ -228,6 +227,17 @@ def _ordered(route: Route, wishes: Routing, candidates: list[Candidate], draw: C
     if wishes.order:
         candidates = sorted(candidates, key=lambda one: _rank(_names(one.target, one.known), wishes.order))
     return candidates
+
+
+def _by_weight(route: Route, candidates: Sequence[Candidate], draw: Callable[[], float]) -> list[Candidate]:
+    weights = {id(one): weight for one, weight in zip(route.targets, route.weights, strict=True)}
+
+    def lot(one: Candidate) -> float:
+        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the whole order in one draw each;
+        # by logarithms, which do not run out of digits.
+        return -math.log(max(draw(), 1e-300)) / max(weights[id(one.target)], LEAST_WEIGHT)
+
+    return sorted(candidates, key=lot)
 
 
 def _reason(one: Candidate, route: Route, wishes: Routing) -> str:

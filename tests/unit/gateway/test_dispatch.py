@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -868,6 +869,13 @@ def test_a_route_may_be_impatient_while_another_target_is_left() -> None:
         assert run.generation().status == "completed"
 
     run_async(main)
+
+
+def test_every_request_of_a_weighted_route_is_drawn_anew() -> None:
+    """Though the rest of its plan is kept, each target comes first in proportion to its weight."""
+    route = ARoute(Turns(), Turns(), choose="weight", weights=(3.0, 1.0))
+    first = Counter(route.start().target.backend for _ in range(2000))
+    assert first["a"] / 2000 == pytest.approx(0.75, abs=0.05)
 
 
 def test_targets_that_honour_everything_come_first() -> None:
