@@ -39,6 +39,7 @@ ENV PATH=/opt/pluggably/bin:$PATH \
     HOME=/data \
     PLUGGABLY_DATA_DIR=/data \
     PLUGGABLY_HOST=0.0.0.0 \
+    PYTHONMALLOC=malloc \
     PYTHONDONTWRITEBYTECODE=1
 # Its pluggably.yaml is read where one is mounted; none is needed.
 WORKDIR /etc/pluggably

@@ -37,6 +37,9 @@ ROWS = ("CPU", "added", "latency", "first token", "plain requests", "memory", "s
 
 Row = dict[str, float]  # subject → value
 DIRECT, GATEWAY, PASSTHROUGH, NGINX = "direct", "gateway", "pass-through", "nginx"
+# The gateway as a container and the systemd unit start it: on the C library's allocator, which gives memory back.
+GATEWAY_MALLOC = "gateway-malloc"
+GATEWAYS = (GATEWAY, GATEWAY_MALLOC)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Subject:
         return self.process.pid
 
     def request(self, stream: bool) -> bytes:
-        return request_bytes(self.url, self.api, stream, ADMIN_KEY if self.name == GATEWAY else None)
+        return request_bytes(self.url, self.api, stream, ADMIN_KEY if self.name in GATEWAYS else None)
 
     def command(self) -> list[str]:
         if self.name == PASSTHROUGH:
@@ -157,6 +160,7 @@ class Subject:
             **os.environ,
             "PLUGGABLY_DATA_DIR": str(self.folder / "data"),
             "PLUGGABLY_ADMIN_KEY": ADMIN_KEY,
+            **({"PYTHONMALLOC": "malloc"} if self.name == GATEWAY_MALLOC else {}),
         }
         started = time.perf_counter()
         with log.open("ab") as output:
@@ -331,7 +335,7 @@ def show_ratios(ratios: Sequence[float]) -> str:
 
 
 def report(table: Table, names: Sequence[str], plan: Plan) -> str:
-    measured = GATEWAY if GATEWAY in names else PASSTHROUGH
+    measured = next(name for name in (*GATEWAYS, PASSTHROUGH, NGINX) if name in names)
     others = [name for name in (PASSTHROUGH, NGINX) if name in names and name != measured]
     head = ["median of rounds", *names, *(f"{measured} ÷ {other}" for other in others)]
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
@@ -374,7 +378,7 @@ def main() -> None:
     if NGINX in names and shutil.which("nginx") is None:
         progress("nginx is not installed; measuring without it")
         names.remove(NGINX)
-    unknown = set(names) - {GATEWAY, PASSTHROUGH, NGINX}
+    unknown = set(names) - {*GATEWAYS, PASSTHROUGH, NGINX}
     if unknown:
         parser.error(f"no such subject: {', '.join(sorted(unknown))}")
     # Each stream is two connections, and the children inherit the limit.
@@ -394,7 +398,7 @@ def measure(names: Sequence[str], plan: Plan, raw: Path | None) -> str:
         upstream = stack.enter_context(mock_backend(log))
         subjects = [Subject(DIRECT, "openai", upstream, Path(folder) / DIRECT)]
         for name in names:
-            api: Api = "native" if name == GATEWAY else "openai"
+            api: Api = "native" if name in GATEWAYS else "openai"
             subjects.append(Subject(name, api, upstream, Path(folder) / name))
         for number in range(plan.rounds):
             progress(f"round {number + 1} of {plan.rounds}")

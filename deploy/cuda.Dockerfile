@@ -49,6 +49,7 @@ ENV PATH=/opt/pluggably/bin:/app:$PATH \
     HOME=/data \
     PLUGGABLY_DATA_DIR=/data \
     PLUGGABLY_HOST=0.0.0.0 \
+    PYTHONMALLOC=malloc \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /etc/pluggably
 USER 10001:10001
