@@ -630,13 +630,25 @@ def test_a_hostile_request_id_is_in_no_log(gateway: Gateway, hostile: str) -> No
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "limit=x", "limit=%00", "limit=" + "9" * 5000, "limit=-1", "limit=", "location=x", "x=1"],
+    [
+        *("limit=0", "limit=1001", "limit=x", "limit=%00", "limit=" + "9" * 5000, "limit=-1", "limit="),
+        *("location=x", "x=1", "limit=1&limit=2", "location=local&location=local"),
+    ],
 )
 def test_a_wrong_query_is_refused(gateway: Gateway, query: str) -> None:
-    """A query parameter that is unknown, or has a value that it does not take, answers 400."""
+    """A query parameter that is unknown, stands there twice, or has a value that it does not take, answers 400."""
     reply = gateway.ask("GET", f"/v1/models?{query}")
     check_reply(reply, b"")
     assert reply.status == 400
+
+
+@pytest.mark.parametrize("query", ["sort=speed", "only=" + "local," * 64, "only=local&only=chat", "fallbacks=false"])
+def test_a_wrong_routing_in_a_query_is_refused(gateway: Gateway, query: str) -> None:
+    """Asked what would become of a model's targets with a wrong `routing`, the gateway answers 400."""
+    reply = gateway.ask("GET", f"/v1/models/chat?{query}")
+    check_reply(reply, b"")
+    assert reply.status == 400
+    assert gateway.ask("GET", "/v1/models/chat?only=nothing,%20local").status == 200
 
 
 def test_random_paths_and_queries(gateway: Gateway) -> None:

@@ -604,8 +604,11 @@ def leave_by_half(client: Client) -> None:
     [b"", b"GE", get(b"/hello"), get(b"/wait") + get(b"/stream"), post(b"abc")[:-1]],
     ids=["alone", "half a head behind", "a request behind", "two behind", "half a body behind"],
 )
-def test_a_client_that_leaves_cancels_its_request(server: Loopback, leave: type, path: bytes, behind: bytes) -> None:
-    """However a client leaves, and whatever it had sent behind its request, the request is cancelled soon."""
+def test_a_client_that_leaves_cancels_its_request(
+    server: Loopback, caplog: pytest.LogCaptureFixture, leave: type, path: bytes, behind: bytes
+) -> None:
+    """However a client leaves, and whatever it had sent behind its request, the request is cancelled soon, and no
+    error is logged for it."""
     before = server.seen.cancelled
     with server.connect() as client:
         client.send(get(path) + behind)
@@ -614,6 +617,7 @@ def test_a_client_that_leaves_cancels_its_request(server: Loopback, leave: type,
         eventually(lambda: server.seen.waiting == 0, within_s=2)
     assert server.seen.cancelled == before + 1
     eventually(lambda: server.tasks() <= 2)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("behind", [b"garbage\r\n\r\n", b"GET /" + b"a" * 2 * HEADER_BYTES, b"GET /slow"])

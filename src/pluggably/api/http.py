@@ -96,7 +96,12 @@ class HttpRequest:
 
     @property
     def query(self) -> dict[str, str]:
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        """Raises: InvalidRequest where a parameter is given twice: one of the two would be ignored."""
+        pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        query = dict(pairs)
+        if len(query) < len(pairs):
+            raise InvalidRequest("A query parameter is given twice. Where several names are wanted, commas divide them.")
+        return query
 
     @property
     def caller(self) -> Principal:

@@ -263,11 +263,16 @@ def _future(time: datetime | None) -> datetime | None:
 
 
 def _routing(query: dict[str, str]) -> Routing | None:
-    """The `routing` of a request, from a query."""
-    asked: dict[str, Any] = {name: query[name].split(",") for name in ("only", "ignore", "order") if name in query}
+    """The `routing` of a request, from a query. Raises: InvalidRequest."""
+    asked: dict[str, Any] = {
+        name: [one.strip() for one in query[name].split(",")] for name in ("only", "ignore", "order") if name in query
+    }
     if "sort" in query:
         asked["sort"] = query["sort"]
-    return msgspec.convert(asked, Routing) if asked else None
+    try:
+        return msgspec.convert(asked, Routing) if asked else None
+    except msgspec.ValidationError:  # `sort` has been checked, so it is the number of names
+        raise InvalidRequest("The query parameters `only`, `ignore` and `order` take at most 64 names each.") from None
 
 
 def _model_id(http: HttpRequest) -> str:

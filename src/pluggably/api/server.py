@@ -86,14 +86,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         self.resume_writing()
-        if self._answering is not None:  # uvicorn tells only the last request that came
-            self._answering.disconnected = True
         super().connection_lost(exc)
-        self._client.lost()
+        self._client_left()
 
     def eof_received(self) -> None:
         # Half a connection is none here. It may take long to be lost, where the client does not read what we wrote.
-        self._client.lost()
+        self._client_left()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -182,6 +180,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
             self.flow.resume_reading()
             self._linger_timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _client_left(self) -> None:
+        """Ends the request that is being answered. uvicorn, which tells only the last one that came, would take it for
+        a fault of ours that there is no answer, and log it as an error."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+        self._client.lost()
 
     def _is_idle(self) -> bool:
         return self._answering is None or self._answering.response_complete
