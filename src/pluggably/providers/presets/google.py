@@ -8,7 +8,8 @@ from pluggably.providers.presets.preset import ModelList, Preset
 
 # ai.google.dev/gemini-api/docs/openai, "Thinking" (2026-11): what stands for an effort where a model counts tokens.
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
-# …/docs/function-calling, "Multimodal function responses", and …/docs/structured-output, "with tools": from Gemini 3 on.
+# …/docs/function-calling, "Multimodal function responses", and …/docs/structured-output, "with tools": from Gemini 3
+# on.
 _BEFORE_GEMINI_3 = ("media_results", "json_beside_tools")
 
 # …/docs/thinking, "Thinking levels" and "Thinking budgets", and docs.cloud.google.com/gemini-enterprise-agent-platform/
@@ -39,7 +40,8 @@ GOOGLE: dict[str, Preset] = {
         docs="https://ai.google.dev/api/generate-content",
         codec="gemini",
         price_list="google",
-        # …/gemini-api/docs/api-key. Google's own tools also look in GOOGLE_API_KEY, which is set for other services too.
+        # …/gemini-api/docs/api-key. Google's own tools also look in GOOGLE_API_KEY, which is set for other services,
+        # too.
         key_env="GEMINI_API_KEY",
         key_header="x-goog-api-key",
         models=ModelList(path="/models?pageSize=1000", form="google"),
