@@ -66,7 +66,7 @@ BASE_URL = "https://vendor.test/v1"
 ANY = "<any>"
 # Objects that a codec hands on as they are, so an unknown field in them rightly shows in the answer.
 OPAQUE = frozenset(
-    {"annotations", "reasoning_details", "audio", "images", "arguments", "error", "input", "search_results"}
+    {"annotations", "reasoning_details", "audio", "images", "arguments", "args", "error", "input", "search_results"}
 )
 
 Json: TypeAlias = dict[str, Any]

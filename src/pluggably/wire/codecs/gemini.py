@@ -1,0 +1,369 @@
+"""Gemini's wire: generateContent, streamGenerateContent and the embeddings, as the Gemini API and Vertex AI speak it.
+
+Here is the life of one attempt: its call, and its answer as events. Messages are turned in `gemini_contents`, bodies
+and addresses are built in `gemini_request`, answers are typed in `gemini_reply`, errors read in `gemini_faults`; how
+services and models differ is data, in `gemini_options`.
+
+What surprises: a piece of a stream has the form of a whole answer, so there is one reading of both. The stream has no
+mark at its end. It is good if a reason to finish came, and it is over when the vendor ends it: until then another piece
+may bring the usage, or a signature. A signature stands on the very part that must go back with it; how that is kept is
+told at `_sign`.
+
+Source: ai.google.dev/api/generate-content and …/api/embeddings, …/gemini-api/docs/thought-signatures and
+…/docs/function-calling (2026-11); the types of google-genai 3.4.0.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import uuid4
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from pluggably.domain.generation import (
+    Completed,
+    Embedding,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    JsonObject,
+    ProviderItem,
+    ProviderState,
+    Reasoning,
+    Text,
+    TokenLogprob,
+    UsageReported,
+)
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendInvalidResponse,
+    ContentFiltered,
+    InvalidRequest,
+    PluggablyError,
+)
+from pluggably.wire.codec import (
+    JSON_HEADERS,
+    NOTHING,
+    SSE_HEADERS,
+    Address,
+    Frame,
+    HttpCall,
+    HttpReply,
+    OutputItems,
+    Step,
+    ignored_tool_choice,
+    json_body,
+)
+from pluggably.wire.codecs.gemini_contents import SIGNED_FROM
+from pluggably.wire.codecs.gemini_faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.gemini_options import GeminiOptions
+from pluggably.wire.codecs.gemini_reply import (
+    ACCOUNT_LIMITED,
+    BROKEN_OFF,
+    FINISH_REASONS,
+    SIGNATURE_MISSING,
+    AnswerPart,
+    Chunk,
+    FunctionCall,
+    GrowingArguments,
+    TokenCounts,
+    decode_chunk,
+    decode_embeddings,
+    raw_part,
+)
+from pluggably.wire.codecs.gemini_request import embeddings_body, resource_of, text_body
+from pluggably.wire.codecs.openai_faults import Asked, shown
+from pluggably.wire.framing import whole_stream
+
+
+class GeminiCodec:
+    """One attempt on Gemini's wire."""
+
+    Options: ClassVar[type[Struct]] = GeminiOptions
+
+    def __init__(self, options: GeminiOptions) -> None:
+        self._options = options
+        self._items = OutputItems()
+        # Of the open text: how long it is, and whether its end is signed, so that what follows is another text.
+        self._text_length = 0
+        self._is_signed = False
+        # The log probabilities of a piece, until its text is told.
+        self._scores: list[TokenLogprob] | None = None
+        self._call_count = 0
+        self._growing: _GrowingCall | None = None
+        self._finish_reason: str | None = None
+        self._finish_message = ""
+        self._usage: UsageReported | None = None
+
+    # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, request: GenerationRequest, address: Address) -> Step:
+        self._request = request
+        resource = resource_of(address, self._options)
+        if request.modality == "embedding":
+            body = embeddings_body(request, address, resource, self._options)
+            method, stream = ("embedContent" if len(request.texts) == 1 else "batchEmbedContents"), False
+        else:
+            stream = address.stream
+            body = text_body(request, address, stream, self._options)
+            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        self._asked = Asked(
+            backend=address.backend,
+            model=address.model,
+            modality=request.modality,
+            origins=body.origins,
+            own_options=request.provider_options.get(address.backend, {}),
+        )
+        call = HttpCall(
+            url=f"{address.base_url}/{resource}:{method}",
+            headers=SSE_HEADERS if stream else JSON_HEADERS,
+            body=json_body(body.value),
+            framing="sse" if stream else None,
+        )
+        return Step(body.omissions.warned, call)
+
+    def fault(self, reply: HttpReply) -> PluggablyError:
+        return fault_of_reply(reply, self._asked)
+
+    # ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, reply: HttpReply) -> Step:
+        if self._request.modality == "embedding":
+            return self._receive_embeddings(reply.body)
+        if reply.headers.get("content-type", "").startswith("text/event-stream"):
+            return whole_stream(self, reply.body)
+        body = reply.body
+        if body.lstrip()[:1] != b"[":
+            return Step(self._take(body) + self._end())
+        events: list[Event] = []  # a stream's pieces in a list: the form without `alt=sse`
+        for piece in msgspec.json.decode(body, type=list[msgspec.Raw]):
+            events += self._take(bytes(piece))
+        return Step(events + self._end())
+
+    def feed(self, frame: Frame) -> Step:
+        if not frame.data:
+            return NOTHING
+        events = self._take(frame.data)
+        return Step(events) if events else NOTHING
+
+    def finish(self) -> Step:
+        return Step(self._end())
+
+    def _receive_embeddings(self, body: bytes) -> Step:
+        answer = decode_embeddings(body)
+        if answer.error is not None:
+            raise fault_in_answer(answer.error, self._asked)
+        vectors = answer.embeddings if answer.embedding is None else [answer.embedding]
+        if vectors is None or len(vectors) != len(self._request.texts) or not all(each.values for each in vectors):
+            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
+        events: list[Event] = []
+        for index, vector in enumerate(vectors):
+            events += self._items.whole(Embedding(vector.values, index))
+        events += self._count(answer.usage_metadata)
+        events.append(Completed("stop"))
+        return Step(events)
+
+    def _take(self, data: bytes) -> list[Event]:
+        """The events of an answer, or of a piece of one."""
+        if data[:1] == b"[":  # an error, as a stream without `alt=sse` has it
+            raise fault_in_answer(msgspec.json.decode(data), self._asked)
+        chunk = decode_chunk(data)
+        if chunk.error is not None:
+            raise fault_in_answer(chunk.error, self._asked)
+        events: list[Event] = []
+        for place, candidate in enumerate(chunk.candidates or ()):
+            if candidate.index:
+                continue  # of several candidates the first one is the answer; their count is no parameter of ours
+            if candidate.logprobs_result is not None:
+                self._scores = candidate.logprobs_result.logprobs()
+            parts = candidate.content.parts if candidate.content is not None else None
+            for number, part in enumerate(parts or ()):
+                if part.text is not None:
+                    events += self._take_text(part.text, part)
+                elif part.function_call is not None:
+                    events += self._take_call(part.function_call, part.thought_signature)
+                else:
+                    events += self._take_other(raw_part(data, place, number))
+            for told in candidate.metadata():
+                events += self._annotate(told)
+            if candidate.finish_reason:
+                self._finish_reason = candidate.finish_reason
+                self._finish_message = candidate.finish_message or ""
+        events += self._count(chunk.usage_metadata)
+        if not chunk.candidates:
+            self._check(chunk)
+        return events
+
+    def _check(self, chunk: Chunk) -> None:
+        """A piece without candidates. Raises: ContentFiltered for a prompt that was blocked, BackendInvalidResponse for
+        a piece that is none."""
+        feedback = chunk.prompt_feedback
+        if feedback is not None and feedback.block_reason:
+            raise ContentFiltered(
+                f"{self._asked.backend} blocked the prompt ({shown(feedback.block_reason, 60)}).", pointer="/input"
+            )
+        if feedback is None and chunk.usage_metadata is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a candidate.")
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_text(self, text: str, part: AnswerPart) -> list[Event]:
+        signature = part.thought_signature
+        if part.thought:
+            return self._think(text, signature)
+        if signature is None:
+            return self._text(text) if text else []
+        if not text and (self._is_signed or not self._items.is_open(Text)):
+            # A signature alone, such as after calls.
+            state = ProviderState(self._asked.backend, {"thoughtSignature": signature})
+            return self._items.whole(Reasoning(provider_state=state))
+        before = self._text_length if self._items.is_open(Text) and not self._is_signed else 0
+        events = self._text(text)
+        self._sign(signature, before)
+        return events
+
+    def _text(self, text: str) -> list[Event]:
+        events: list[Event] = []
+        if self._is_signed and text:
+            events = self._items.close_prose()
+        if not self._items.is_open(Text):
+            self._text_length = 0
+            self._is_signed = False
+        self._text_length += len(text)
+        scores, self._scores = self._scores, None
+        more = self._items.text(text, scores)
+        return events + more if events else more
+
+    def _sign(self, signature: str, before: int) -> None:
+        """Keeps the signature of the open text in that text's own options, from where it goes back. In a stream it most
+        often comes with the last piece, after `before` characters that are not signed and stay a part of their own."""
+        own: JsonObject = {"thoughtSignature": signature}
+        if before:
+            own[SIGNED_FROM] = before
+        self._items.attached["provider_options"] = {self._asked.backend: own}
+        self._is_signed = True
+
+    def _think(self, text: str, signature: str | None) -> list[Event]:
+        """Thoughts go back with their mark, and with their signature where they have one, which ends them."""
+        events = self._items.reasoning(text)
+        state: JsonObject = {"thought": True}
+        if signature is not None:
+            state["thoughtSignature"] = signature
+        self._items.attached["provider_state"] = ProviderState(self._asked.backend, state)
+        return events + self._items.close_prose() if signature is not None else events
+
+    def _take_call(self, call: FunctionCall, signature: str | None) -> list[Event]:
+        """A call comes whole, or in pieces of which the first has the name, until one says that none follows."""
+        growing = self._growing
+        if growing is not None and (not call.name or call.name == growing.name) and call.id in (None, growing.id):
+            return self._grow(growing, call)
+        events = self._stop_growing()
+        if not call.name:
+            if not call.args and not call.partial_args:
+                return events  # the end of a call that has ended
+            raise BackendInvalidResponse(f"{self._asked.backend} sent a call of a tool without a name.")
+        kept: JsonObject = {}
+        if signature is not None:
+            kept["thoughtSignature"] = signature
+        if call.id:
+            kept["functionCall"] = {"id": call.id}
+        key = self._call_count
+        self._call_count += 1
+        grows = call.will_continue or bool(call.partial_args)
+        events += self._items.tool_call(
+            key,
+            "" if grows else json_body(call.args or {}).decode(),
+            id=call.id or f"call_{uuid4().hex[:24]}",
+            name=call.name,
+            provider_options={self._asked.backend: kept} if kept else UNSET,
+        )
+        if grows:
+            self._growing = _GrowingCall(key, call.id, call.name)
+            events += self._grow(self._growing, call)
+        return events
+
+    def _grow(self, growing: _GrowingCall, call: FunctionCall) -> list[Event]:
+        text = "".join(map(growing.arguments.add, call.partial_args))
+        events = self._items.tool_call(growing.key, text) if text else []
+        return events if call.will_continue else events + self._stop_growing()
+
+    def _stop_growing(self) -> list[Event]:
+        growing, self._growing = self._growing, None
+        return self._items.tool_call(growing.key, growing.arguments.end()) if growing is not None else []
+
+    def _take_other(self, part: JsonObject) -> list[Event]:
+        """What the vendor's own tools did, and what else a model may answer; handed back as it came."""
+        if not part:
+            return []
+        if part.keys() == {"thoughtSignature"}:
+            state = ProviderState(self._asked.backend, part)
+            return self._items.whole(Reasoning(provider_state=state))
+        return self._items.whole(ProviderItem(self._asked.backend, part))
+
+    def _annotate(self, told: JsonObject) -> list[Event]:
+        """Sources belong to the text that rests on them."""
+        if not self._items.is_open(Text):
+            return self._items.whole(ProviderItem(self._asked.backend, told))
+        note = {"type": next(iter(told)), **told}
+        self._items.attached.setdefault("annotations", []).append(note)
+        return []
+
+    def _count(self, counts: TokenCounts | None) -> list[Event]:
+        """The usage comes with every piece; it is told when it changes."""
+        usage = counts.reported() if counts is not None else None
+        if usage is None or usage == self._usage:
+            return []
+        self._usage = usage
+        return [usage]
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _end(self) -> list[Event]:
+        """The last events of a good answer. Raises: BackendInvalidResponse for one that has no end, BackendError and
+        others where the vendor says that it is none."""
+        backend, reason = self._asked.backend, self._finish_reason
+        if reason is None:
+            raise BackendInvalidResponse(f"{backend} ended its stream before the answer was complete.")
+        known = FINISH_REASONS.get(reason)
+        if known is None:
+            self._raise_for(reason)
+        has_calls = self._items.has_tool_calls
+        is_empty = self._items.is_empty
+        events = self._items.close()
+        if known is None:
+            if is_empty:
+                raise BackendError(f"{backend} gave no answer ({shown(reason, 60)}).", backend_code=shown(reason, 60))
+            known = "length"  # it did not stop by itself
+        finish: FinishReason = "tool_calls" if has_calls and known == "stop" else known
+        if finish == "stop":
+            events += ignored_tool_choice(self._request, backend)
+        events.append(Completed(finish))
+        return events
+
+    def _raise_for(self, reason: str) -> None:
+        """Raises: what a reason means that leaves no answer."""
+        backend = self._asked.backend
+        more = f": {shown(self._finish_message)}" if self._finish_message else "."
+        if reason in BROKEN_OFF:
+            raise BackendError(f"The model at {backend} {BROKEN_OFF[reason]}{more}", backend_code=reason)
+        if reason == ACCOUNT_LIMITED:
+            raise BackendAuthenticationFailed(
+                f"{backend} has limited the gateway's account there. Its operator can look at the account.",
+                backend_code=reason,
+            )
+        if reason == SIGNATURE_MISSING:
+            raise InvalidRequest(
+                f"{backend} misses a signature: hand the items of its answers back as they came.", pointer="/input"
+            )
+
+
+class _GrowingCall:
+    """A call whose arguments come in pieces."""
+
+    def __init__(self, key: int, given_id: str | None, name: str) -> None:
+        self.key = key
+        self.id = given_id
+        self.name = name
+        self.arguments = GrowingArguments()

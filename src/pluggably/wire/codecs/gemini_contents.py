@@ -1,0 +1,310 @@
+"""Messages on Gemini's wire: our messages and parts as its contents.
+
+What surprises: there are two roles only. What tools answered is said by the user, and what stands in a system message
+goes before the conversation, wherever it stood. Functions are matched by name and order, and by an id only where the
+vendor gave one; so a result finds its call here, and takes its name from there. And a signature goes back exactly where
+it came: on a call or a text in that part's own options, on thoughts and alone in `provider_state`.
+
+Source: ai.google.dev/api/caching#Content, …/gemini-api/docs/function-calling, …/docs/thought-signatures and
+…/docs/file-input-methods (2026-11); the types of google-genai 3.4.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Media,
+    Message,
+    Part,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.gemini_options import GeminiOptions, ModelRule
+from pluggably.wire.codecs.openai_messages import merged, own_options
+
+# Our own note in the options of a text: how many of its characters came before the signed part.
+SIGNED_FROM = "signed_from"
+# "…you can use a dummy signature": for calls that this vendor did not make (docs/thought-signatures, "FAQs").
+_NO_SIGNATURE = "skip_thought_signature_validator"
+# What an answer says of itself beside its parts. It cannot go back.
+METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
+
+
+class _Call(Struct, frozen=True):
+    """A call that was made, as far as its result needs it: its place among the calls, its name, and the vendor's id."""
+
+    place: int
+    name: str
+    given_id: str | None
+
+
+class Contents(Struct):
+    """`origins` has for each of the contents the index of the message that it begins with."""
+
+    system: list[JsonObject]
+    contents: list[JsonObject]
+    origins: list[int]
+
+
+class ContentBuilder:
+    """Turns messages into contents. One object a request; it holds what every step needs to know, and the calls."""
+
+    def __init__(self, backend: str, options: GeminiOptions, rule: ModelRule, omissions: Omissions) -> None:
+        self._backend = backend
+        self._inputs = options.inputs
+        self._lacks = options.lacks_of(rule)
+        self._signs_calls = rule.signs_calls
+        self._omissions = omissions
+        # By our ids. Where one is used twice, a result belongs to the latest call.
+        self._calls: dict[str, _Call] = {}
+        self._call_count = 0
+
+    def build(self, messages: Sequence[Message]) -> Contents:
+        """Raises: UnsupportedParameter, InvalidRequest."""
+        built = Contents([], [], [])
+        for index, message in enumerate(messages):
+            pointer = f"/input/{index}"
+            if message.role == "system":
+                if built.contents:
+                    self._omissions.hint(
+                        f"{pointer}/role",
+                        f"{self._backend} takes system messages only before the conversation; this one was moved there",
+                    )
+                built.system += self._system(message, pointer)
+                continue
+            role = "model" if message.role == "assistant" else "user"
+            parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)
+            own = own_options(message.provider_options, self._backend)
+            if not parts:
+                continue  # an empty message says nothing, and the vendor refuses it
+            last = built.contents[-1] if built.contents else {}
+            if last.get("role") == role:
+                last["parts"] += parts
+                merged(last, own)
+            else:
+                built.contents.append(merged({"role": role, "parts": parts}, own))
+                built.origins.append(index)
+        for content in built.contents:
+            if content["role"] == "user":
+                content["parts"] = _results_first(content["parts"])
+            elif self._signs_calls:
+                _sign_first_call(content["parts"])
+        if not built.contents:
+            raise InvalidRequest(f"{self._backend} needs a message with something in it.", pointer="/input")
+        return built
+
+    # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _system(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            return [{"text": content}] if content else []
+        parts: list[JsonObject] = []
+        for index, part in enumerate(content):
+            if not isinstance(part, Text):
+                raise UnsupportedParameter(
+                    "A system message holds only text on this wire.", pointer=f"{pointer}/content/{index}"
+                )
+            parts += self._text(part)
+        return parts
+
+    def _asked(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            if message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
+                    pointer=f"{pointer}/content",
+                )
+            return [{"text": content}] if content else []
+        parts: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, ToolResult):
+                parts.append(self._result(part, place))
+            elif message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
+                )
+            elif isinstance(part, Text):
+                parts += self._text(part)
+            elif isinstance(part, Image | File | Audio):
+                parts.append(merged(self._media(part, place), own_options(part.provider_options, self._backend)))
+            elif isinstance(part, ProviderItem):
+                parts += self._handed_back(part, place)
+            else:
+                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+        return parts
+
+    def _media(self, part: Media, pointer: str) -> JsonObject:
+        """Raises: UnsupportedParameter, InvalidRequest."""
+        kind = "image" if isinstance(part, Image) else "audio" if isinstance(part, Audio) else "file"
+        if kind not in self._inputs:
+            raise UnsupportedParameter(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
+        media_type, data = part.media_type or "", part.data
+        if part.url is not UNSET:
+            if not part.url.startswith("data:"):
+                if ("image_url" if kind == "image" else "file_url") not in self._inputs:
+                    raise UnsupportedParameter(
+                        f"{self._backend} takes this only as `data`, not by URL.", pointer=pointer
+                    )
+                return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
+            head, _, data = part.url.removeprefix("data:").partition(",")
+            media_type = head.partition(";")[0] or media_type
+        if not media_type:
+            raise InvalidRequest(f"{self._backend} needs the `media_type` of what is sent as `data`.", pointer=pointer)
+        blob: JsonObject = {"mimeType": media_type, "data": data or ""}
+        return {"inlineData": blob}
+
+    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+        call = self._calls.get(part.tool_call_id)
+        if call is None:
+            raise InvalidRequest(
+                "No call before this result has its `tool_call_id`.", pointer=f"{pointer}/tool_call_id"
+            )
+        texts: list[str] = []
+        media: list[JsonObject] = []
+        for index, piece in enumerate([Text(part.content)] if isinstance(part.content, str) else part.content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(piece, Text):
+                texts.append(piece.text)
+            elif "media_results" in self._lacks:
+                raise UnsupportedParameter(
+                    f"{self._backend} takes only text as a tool's result for this model; "
+                    "send the rest in a message of the role `user`.",
+                    pointer=place,
+                )
+            else:
+                media.append(merged(self._media(piece, place), own_options(piece.provider_options, self._backend)))
+        # "Use "output" key to specify function output and "error" key to specify error details": FunctionResponse.
+        said = {"error" if part.is_error else "output": "\n".join(texts)}
+        result: JsonObject = {"name": call.name, "response": said}
+        if call.given_id is not None:
+            result["id"] = call.given_id
+        if media:
+            result["parts"] = media
+        theirs = merged({"functionResponse": result}, own_options(part.provider_options, self._backend))
+        return _Placed(theirs, call.place)
+
+    def _text(self, part: Text) -> list[JsonObject]:
+        """One part, or two where only the end of a text was signed: "Don't merge one part with a signature with
+        another part without a signature" (docs/thought-signatures)."""
+        own = dict(own_options(part.provider_options, self._backend))
+        before = own.pop(SIGNED_FROM, 0)
+        signed_from = min(before, len(part.text)) if isinstance(before, int) and before > 0 else 0
+        parts: list[JsonObject] = [{"text": part.text[:signed_from]}] if signed_from else []
+        if signed_from < len(part.text) or own:
+            parts.append(merged({"text": part.text[signed_from:]}, own))
+        return parts
+
+    # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, message: Message, pointer: str) -> list[JsonObject]:
+        content: Sequence[Part] = [Text(message.content)] if isinstance(message.content, str) else message.content
+        parts: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, Text):
+                parts += self._text(part)
+            elif isinstance(part, ToolCall):
+                parts.append(self._call(part, place))
+            elif isinstance(part, Refusal):
+                parts += [{"text": part.text}] if part.text else []
+            elif isinstance(part, Reasoning):
+                parts += self._reasoning(part, place)
+            elif isinstance(part, ProviderItem):
+                parts += self._handed_back(part, place)
+            elif isinstance(part, Image | File | Audio):
+                parts.append(merged(self._media(part, place), own_options(part.provider_options, self._backend)))
+            else:
+                raise InvalidRequest("A tool's result belongs in a message of the role `tool`.", pointer=place)
+        return parts
+
+    def _call(self, part: ToolCall, pointer: str) -> JsonObject:
+        call: JsonObject = {"name": part.name, "args": _arguments(part, self._backend, pointer)}
+        theirs = merged({"functionCall": call}, own_options(part.provider_options, self._backend))
+        given = theirs["functionCall"].get("id")
+        self._calls[part.id] = _Call(self._call_count, part.name, given if isinstance(given, str) else None)
+        self._call_count += 1
+        return theirs
+
+    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        state = part.provider_state
+        if state is None:
+            self._omissions.note(
+                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
+            )
+        elif state.provider != self._backend or not _is_signed(state.data):
+            self._omissions.note(
+                "provider_state_dropped",
+                pointer,
+                f"this reasoning belongs to {state.provider}; {self._backend} cannot use it",
+            )
+        else:
+            return [{"text": part.text or "", **state.data}]
+        return []
+
+    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """As it came, and in a copy."""
+        if part.provider != self._backend or not isinstance(part.data, dict) or not part.data:
+            self._omissions.note(
+                "part_dropped", pointer, f"this item belongs to {part.provider}; {self._backend} cannot use it"
+            )
+            return []
+        if part.data.keys() <= set(METADATA):
+            return []
+        return [dict(part.data)]
+
+
+class _Placed(dict[str, Any]):
+    """A tool's result, and the place of its call among all of them."""
+
+    def __init__(self, part: JsonObject, place: int) -> None:
+        super().__init__(part)
+        self.place = place
+
+
+def _results_first(parts: list[JsonObject]) -> list[JsonObject]:
+    """The results of calls in the order of the calls, by which they are matched, before everything else."""
+    results = sorted((part for part in parts if isinstance(part, _Placed)), key=lambda part: part.place)
+    return [*results, *(part for part in parts if not isinstance(part, _Placed))] if results else parts
+
+
+def _sign_first_call(parts: list[JsonObject]) -> None:
+    """A call that another vendor's model made has no signature, and without one on the first call the request is
+    refused."""
+    first = next((part for part in parts if "functionCall" in part), None)
+    if first is not None:
+        first.setdefault("thoughtSignature", _NO_SIGNATURE)
+
+
+def _is_signed(state: Any) -> bool:
+    return isinstance(state, Mapping) and bool(state) and state.keys() <= {"thought", "thoughtSignature"}
+
+
+def _arguments(part: ToolCall, backend: str, pointer: str) -> JsonObject:
+    """Raises: UnsupportedParameter. Another wire may take what a model wrote, whatever it is."""
+    try:
+        arguments = msgspec.json.decode(part.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise UnsupportedParameter(
+            f"{backend} takes the arguments of a call only as a JSON object.", pointer=f"{pointer}/arguments"
+        )
+    return arguments
