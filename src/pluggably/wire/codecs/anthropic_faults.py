@@ -161,7 +161,7 @@ def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str 
         return PayloadTooLarge(said)
     if expected in (400, 422):
         return _of_the_request(said, words, asked)
-    wait = retry_after_s(reply.headers)
+    wait = retry_after_s(reply.headers, limited=False)  # `retry-after` alone: …/api/rate-limits
     if expected == 429:
         return BackendRateLimited(said, retry_after_s=wait, **facts)
     if expected == 504:
