@@ -58,6 +58,17 @@ _SPENT = frozenset(
         "linked_organization_spend_limit_reached",
     )
 )
+# A 400 all the same, but nothing that a client could change.
+_ACCOUNT = frozenset(
+    (
+        "claude_code_key_creator_not_member",
+        "cmek_key_disabled",
+        "cmek_key_network_blocked",
+        "organization_not_enrolled_in_beta",
+        "organization_on_hold",
+        "organization_type_not_supported",
+    )
+)
 # github.com/anthropics/claude-code/issues/66314; "a 400 when usage reaches an organization or workspace spend limit".
 _SPENT_WORDS = re.compile(r"credit balance is too low|specified (workspace )?API usage limits|spend limit", re.I)
 # github.com/docker/docker-agent/issues/569, github.com/anthropics/claude-code/issues/12186
@@ -149,7 +160,7 @@ def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str 
             "Its operator can add credit or raise the limit.",
             **facts,
         )
-    if expected in (401, 403):
+    if expected in (401, 403) or error.code in _ACCOUNT:
         return BackendAuthenticationFailed(
             f"{asked.backend} refused the gateway's credential ({error.code or status}). "
             "Its operator can check the key and what it may do.",

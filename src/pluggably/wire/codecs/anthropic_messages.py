@@ -79,6 +79,15 @@ class Conversation(Struct):
         return bool(self.messages[-1]["role"] == "assistant")
 
 
+class _Said(Struct):
+    """One of our messages that says something, as blocks of theirs; `role` is theirs, too."""
+
+    index: int
+    role: str
+    blocks: list[JsonObject]
+    message: Message
+
+
 class Messages:
     """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
 
@@ -90,29 +99,28 @@ class Messages:
 
     def build(self, messages: Sequence[Message]) -> Conversation:
         """Raises: InvalidRequest, UnsupportedParameter."""
+        said = [
+            _Said(index, "user" if message.role == "tool" else message.role, blocks, message)
+            for index, message in enumerate(messages)
+            if (blocks := self._blocks(message, f"/input/{index}"))
+        ]
         prompt: list[JsonObject] = []
         turns: list[JsonObject] = []
         origins: list[int] = []
-        for index, message in enumerate(messages):
-            pointer = f"/input/{index}"
-            blocks = self._blocks(message, pointer)
-            own = dict(own_options(message.provider_options, self._backend))
-            if not blocks:
-                continue
+        for place, one in enumerate(said):
+            own = dict(own_options(one.message.provider_options, self._backend))
             if "cache_control" in own:
-                _mark(blocks, own.pop("cache_control"))
-            if message.role == "system" and not self._stays(messages, index, turns, pointer):
-                prompt += blocks
-                continue
-            role = "user" if message.role == "tool" else message.role
+                _mark(one.blocks, own.pop("cache_control"))
             last = turns[-1] if turns else None
+            if one.role == "system" and not self._stays(one, last, said[place + 1 :]):
+                prompt += one.blocks
             # The results of several calls belong in one message, with what the user says then behind them.
-            if last and last["role"] == role and (role == "system" or last["content"][0]["type"] == "tool_result"):
-                last["content"] += blocks
+            elif last and last["role"] == one.role and _takes_more(last):
+                last["content"] += one.blocks
                 merged(last, own)
             else:
-                turns.append(merged({"role": role, "content": blocks}, own))
-                origins.append(index)
+                turns.append(merged({"role": one.role, "content": one.blocks}, own))
+                origins.append(one.index)
         if not turns:
             raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
         if turns[0]["role"] == "assistant":
@@ -127,16 +135,16 @@ class Messages:
             turn["content"] = _plain(turn["content"])
         return Conversation(_plain(prompt), turns, origins)
 
-    def _stays(self, messages: Sequence[Message], index: int, turns: list[JsonObject], pointer: str) -> bool:
+    def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
         """Whether a system message stays where it is. It must follow the user, and nothing but the assistant may
         follow."""
-        if not turns:
+        if last is None:
             return False
-        after = next((later.role for later in messages[index + 1 :] if later.role != "system"), "assistant")
-        if self._profile.system_messages and turns[-1]["role"] != "assistant" and after == "assistant":
+        after = next((follower.role for follower in later if follower.role != "system"), "assistant")
+        if self._profile.system_messages and last["role"] != "assistant" and after == "assistant":
             return True
         self._omissions.hint(
-            pointer,
+            f"/input/{one.index}",
             f"{self._backend} takes no system message at this place for this model; it was put before the conversation",
         )
         return False
@@ -312,6 +320,10 @@ class Messages:
 
 def _is_block(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
+def _takes_more(turn: JsonObject) -> bool:
+    return bool(turn["role"] == "system" or turn["content"][0]["type"] == "tool_result")
 
 
 def _mark(blocks: list[JsonObject], mark: object) -> None:
