@@ -69,14 +69,15 @@ def messages_body(
         value["system"] = conversation.prompt
     if stream:
         value["stream"] = True
-    parts = _Parts(request, backend, options, profile, omissions)
+    parts = _Parts(request, request.text, backend, options, profile, omissions)
     parts.put_thinking(value, conversation)
     parts.put_sampling(value, own.get("thinking") or value.get("thinking") or {})
     parts.put_stops(value)
     parts.put_tools(value)
     parts.put_format(value)
+    value = {**options.extra_body, **value}
     return Body(
-        _joined({**options.extra_body, **value}, own),
+        _joined(value, own) if own else value,
         omissions,
         conversation.origins,
         [str(beta) for beta in betas] if isinstance(betas, list | tuple) else [str(betas)],
@@ -87,14 +88,11 @@ class _Parts(Struct):
     """What every part of a body needs to know."""
 
     request: GenerationRequest
+    parameters: TextParameters
     backend: str
     options: AnthropicOptions
     profile: Profile
     omissions: Omissions
-
-    @property
-    def parameters(self) -> TextParameters:
-        return self.request.text
 
     @property
     def demands_call(self) -> bool:
