@@ -163,6 +163,48 @@ def test_arguments_that_are_no_object_are_wrapped(given: str) -> None:
     assert body["messages"][1]["content"][0]["input"] == ({"INVALID_JSON": given} if given else {})
 
 
+def turn(speaker: str, *parts: Any, **own: Any) -> dict[str, Any]:
+    return {"role": speaker, "content": list(parts), "provider_options": {"anthropic": own}}
+
+
+WORD: dict[str, Any] = {"type": "text", "text": "x"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"provider_options": {"anthropic": {"thinking": "yes", "tools": 7, "output_config": [], "max_tokens": "x"}}},
+        {"input": [turn("user", WORD, role=7, content=8), turn("user", WORD), turn("assistant", WORD, content=None)]},
+        {"input": [turn("user", WORD), turn("assistant", {**WORD, "annotations": [{"type": ["char_location"]}, {}]})]},
+        {
+            "input": [
+                turn("user", WORD),
+                turn("assistant", {"type": "provider_item", "provider": "anthropic", "data": WORD}),
+            ]
+        },
+        {
+            "input": [
+                turn("user", WORD),
+                turn("assistant", {"type": "provider_item", "provider": "anthropic", "data": {"type": "text"}}),
+            ]
+        },
+        {"response_format": {"type": "json_schema", "name": "a", "schema": {"format": [], "type": {}, "anyOf": 7}}},
+        {"tools": [{"type": "function", "name": "a", "input_schema": {"type": 7}}]},
+    ],
+)
+def test_nonsense_is_left_to_the_vendor(request_: dict[str, Any]) -> None:
+    """It breaks nothing here, and the vendor says best what is wrong with it."""
+    assert begun(**request_)[1]["model"] == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize("betas", ["a\r\nx: y", ["a", 7], {"a": 1}, [""], ["a,b"]])
+def test_nothing_can_be_smuggled_into_a_header(betas: Any) -> None:
+    """What a client may name are features."""
+    with pytest.raises(InvalidRequest) as caught:
+        begun(provider_options={"anthropic": {"betas": betas}})
+    assert caught.value.pointer == "/provider_options/anthropic/betas"
+
+
 ROLES = st.sampled_from(["system", "user", "assistant"])
 SPOKEN = st.sampled_from(["", " ", "a", "b\n"])
 

@@ -294,7 +294,7 @@ class AnthropicCodec:
         if reason == "stop":
             events += ignored_tool_choice(self._request, backend)
         if self._stop_reason == "max_tokens" and self._request.text.max_output_tokens is None:
-            detail = f"{backend} wants a limit, so it was given {self._limit} tokens; name more to have more"
+            detail = f"{backend} wants a limit of tokens; it was given {self._limit}, and that cut the answer"
             warning = GenerationWarning(
                 code="parameter_dropped", parameter="/parameters/max_output_tokens", detail=detail
             )

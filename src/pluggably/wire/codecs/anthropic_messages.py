@@ -106,6 +106,7 @@ class Messages:
         ]
         prompt: list[JsonObject] = []
         turns: list[JsonObject] = []
+        options: list[JsonObject] = []
         origins: list[int] = []
         for place, one in enumerate(said):
             own = dict(own_options(one.message.provider_options, self._backend))
@@ -117,9 +118,10 @@ class Messages:
             # The results of several calls belong in one message, with what the user says then behind them.
             elif last and last["role"] == one.role and _takes_more(last):
                 last["content"] += one.blocks
-                merged(last, own)
+                options[-1].update(own)
             else:
-                turns.append(merged({"role": one.role, "content": one.blocks}, own))
+                turns.append({"role": one.role, "content": one.blocks})
+                options.append(own)
                 origins.append(one.index)
         if not turns:
             raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
@@ -129,10 +131,12 @@ class Messages:
                 "conversations there begin with the user, so a short message of the user was put before this one",
             )
             turns.insert(0, {"role": "user", "content": _OPENING})
+            options.insert(0, {})
             origins.insert(0, origins[0])
         self._check_end(turns[-1], f"/input/{origins[-1]}")
-        for turn in turns:
+        for turn, own in zip(turns, options, strict=True):
             turn["content"] = _plain(turn["content"])
+            merged(turn, own)
         return Conversation(_plain(prompt), turns, origins)
 
     def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
@@ -160,7 +164,7 @@ class Messages:
                 pointer=pointer,
             )
         block = last["content"][-1]
-        if block["type"] == "text":  # "final assistant content cannot end with trailing whitespace"
+        if isinstance(block.get("text"), str):  # "final assistant content cannot end with trailing whitespace"
             block["text"] = block["text"].rstrip()
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +288,7 @@ class Messages:
         citations = [
             {name: given.get(name) for name in _CITATIONS[given["type"]]}
             for given in part.annotations
-            if given.get("type") in _CITATIONS
+            if isinstance(given.get("type"), str) and given["type"] in _CITATIONS
         ]
         if citations:
             block["citations"] = citations

@@ -10,7 +10,8 @@ Source: platform.claude.com/docs/en/api/messages/create; …/build-with-claude/t
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import re
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile, profile_of
@@ -39,6 +40,7 @@ _NO_FIELD = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs
 Sampling: TypeAlias = Literal["temperature", "top_p", "top_k"]
 _SAMPLING: tuple[Sampling, ...] = ("temperature", "top_p", "top_k")
 _EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
+_BETA = re.compile(r"[A-Za-z0-9._-]+")
 # "Must be ≥1024 and less than `max_tokens`": `budget_tokens`.
 _LEAST_BUDGET = 1024
 
@@ -59,7 +61,7 @@ def messages_body(
     """Raises: UnsupportedParameter, InvalidRequest."""
     own = dict(request.provider_options.get(backend) or {})
     refuse_own(own, _NOT_OVERRIDABLE, backend)
-    betas = own.pop("betas", ())
+    betas = _betas(own.pop("betas", []), backend)
     omissions = Omissions(request, backend)
     profile = profile_of(options.model_rules, model)
     conversation = Messages(backend, options, profile, omissions).build(request.messages)
@@ -71,17 +73,24 @@ def messages_body(
         value["stream"] = True
     parts = _Parts(request, request.text, backend, options, profile, omissions)
     parts.put_thinking(value, conversation)
-    parts.put_sampling(value, own.get("thinking") or value.get("thinking") or {})
+    thinking = own.get("thinking") or value.get("thinking")
+    parts.put_sampling(value, thinking if isinstance(thinking, dict) else {})
     parts.put_stops(value)
     parts.put_tools(value)
     parts.put_format(value)
     value = {**options.extra_body, **value}
-    return Body(
-        _joined(value, own) if own else value,
-        omissions,
-        conversation.origins,
-        [str(beta) for beta in betas] if isinstance(betas, list | tuple) else [str(betas)],
-    )
+    return Body(_joined(value, own) if own else value, omissions, conversation.origins, betas)
+
+
+def _betas(given: Any, backend: str) -> list[str]:
+    """Raises: InvalidRequest for what may not stand in a header."""
+    names: list[Any] = given if isinstance(given, list) else [given]
+    if not all(isinstance(name, str) and _BETA.fullmatch(name) for name in names):
+        raise InvalidRequest(
+            "`betas` is a list of names, such as `context-1m-2025-08-07`.",
+            pointer=f"/provider_options/{backend.replace('~', '~0').replace('/', '~1')}/betas",
+        )
+    return names
 
 
 class _Parts(Struct):
@@ -102,7 +111,7 @@ class _Parts(Struct):
     # ── thinking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def put_thinking(self, value: JsonObject, conversation: Conversation) -> None:
-        """ "`tool_choice` options that force tool use return an error while thinking is on", and so does a prefill."""
+        """Where a call is demanded or an answer continued, thinking is an error, unless the model always thinks."""
         asked, pointer = self.parameters.reasoning, "/parameters/reasoning/effort"
         effort = asked.effort if asked is not None else None
         always = self.profile.thinking_off == "never"

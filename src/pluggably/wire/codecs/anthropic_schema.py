@@ -57,7 +57,7 @@ def _cut(schema: Any, lost: set[str]) -> Any:
 
 def _is_known(word: str, value: Any) -> bool:
     if word == "format":
-        return value in _FORMATS
+        return isinstance(value, str) and value in _FORMATS
     if word == "pattern":
         return isinstance(value, str) and not _RICH_PATTERN.search(value)
     if word == "minItems":
