@@ -164,14 +164,14 @@ class _Request(GenerationRequest, kw_only=True):
 # ── the checks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check(factory: CodecFactory, conversation: Conversation) -> None:
-    """Everything that can be asked of one conversation."""
+def check(factory: CodecFactory, conversation: Conversation, opaque: frozenset[str] = OPAQUE) -> None:
+    """Everything that can be asked of one conversation. `opaque`: as in `check_unknown_fields`."""
     check_request(factory, conversation)
     if conversation.reply is None:
         return
     check_reply(factory, conversation)
     if conversation.reply.status < 300 and conversation.answer is not None:
-        check_unknown_fields(factory, conversation)
+        check_unknown_fields(factory, conversation, opaque)
         check_garbage(factory, conversation)
         if _is_framed(factory, conversation):
             check_every_cut(factory, conversation)

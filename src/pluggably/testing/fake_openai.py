@@ -934,6 +934,13 @@ def running_fake_openai(
     Raises: OSError if the port is taken.
     """
     fake = FakeOpenAI(key, strict)
+    with running(fake, host, port):
+        yield fake
+
+
+@contextmanager
+def running(fake: FakeOpenAI, host: str = "127.0.0.1", port: int = 0) -> Iterator[None]:
+    """The same for a fake that is there. Raises: OSError if the port is taken."""
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
@@ -947,7 +954,7 @@ def running_fake_openai(
     thread.start()
     loop, stop = ready.result(timeout=10)
     try:
-        yield fake
+        yield
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(timeout=10)

@@ -2,9 +2,69 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
+# platform.claude.com/docs/en/build-with-claude/thinking and …/effort; …/about-claude/models/overview; "What's new" and
+# "Migration guide" of each model; github.com/anthropics/skills, skills/claude-api, "Thinking & Effort" (2026-11). What
+# is true of the newest models comes first, so that one which is newer still is asked like them.
+_ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
+    {
+        "models": r"claude-",
+        "max_tokens": 128_000,
+        "thinking": "adaptive",
+        "thinks": True,
+        "efforts": ("low", "medium", "high", "xhigh"),
+    },
+    # "Non-default values: 400", from Opus 4.7 on.
+    {"models": r"claude-(?!(opus|sonnet|haiku)-4-[56](?!\d))", "lacks": ("temperature", "top_p", "top_k")},
+    # …/api/errors, "Prefill not supported": from 4.6 on.
+    {"models": r"claude-(?!(opus|sonnet|haiku)-4-5(?!\d))", "lacks": ("prefill",)},
+    # "Setting both returns a 400 error".
+    {"models": r"claude-(opus|sonnet|haiku)-4-[56](?!\d)", "one_of_sampling": True},
+    {"models": r"claude-(opus|sonnet|haiku)-4-5(?!\d)", "max_tokens": 64_000, "thinking": "budget"},
+    # "Runs without thinking": where the field is left out.
+    {"models": r"claude-(opus|sonnet|haiku)-4-[5-8](?!\d)", "thinks": False},
+    # "`xhigh` arrived with Opus 4.7".
+    {"models": r"claude-(opus|sonnet)-4-6(?!\d)", "efforts": ("low", "medium", "high")},
+    {"models": r"claude-sonnet-4-6(?!\d)", "max_tokens": 64_000},
+    # "Thinking can't be disabled".
+    {"models": r"claude-(fable-|mythos-|opus-5-5(?!\d))", "thinking_off": "never"},
+    {"models": r"claude-sonnet-5-5(?!\d)", "thinking_off": "between_tools"},
+    # "Forced tool use is not supported".
+    {"models": r"claude-((fable|mythos)-5-\d|(opus|sonnet)-5-5)(?!\d)", "lacks": ("tool_choice",)},
+    # …/build-with-claude/mid-conversation-system-messages
+    {
+        "models": r"claude-(opus-4-8|opus-5|(fable|mythos)-5|(sonnet|haiku)-5-5)(?!\d)",
+        "system_messages": True,
+    },
+)
+
 MAKERS: dict[str, Preset] = {
+    # platform.claude.com/docs/en/api/messages/create, …/api/versioning and …/api/models-list (2026-11)
+    "anthropic": Preset(
+        title="Anthropic (Claude)",
+        checked="2026-11-23",
+        base_url="https://api.anthropic.com/v1",
+        docs="https://platform.claude.com/docs/en/api/messages/create",
+        codec="anthropic",
+        price_list="anthropic",
+        key_env="ANTHROPIC_API_KEY",
+        key_header="x-api-key",
+        # The version of 2026-10-21 only takes away what older models still have: with it `temperature`, `top_p` and
+        # `top_k` are refused for all (…/api/versioning).
+        headers={"anthropic-version": "2023-06-01"},
+        models=ModelList(path="/models?limit=1000", form="anthropic"),
+        # …/api/errors, "Long requests": whatever may take ten minutes is to be streamed, since networks drop a
+        # connection on which nothing moves.
+        always_streams=True,
+        options={
+            # "The default depends on the model"; newer ones leave it out.
+            "thinking_display": "summarized",
+            "model_rules": _ANTHROPIC_MODEL_RULES,
+        },
+    ),
     # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
     "deepseek": Preset(
         title="DeepSeek",

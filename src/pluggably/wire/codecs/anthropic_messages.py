@@ -1,0 +1,387 @@
+"""Messages on Anthropic's wire: our messages and parts as theirs.
+
+What surprises: there are only two roles, and the system prompt stands outside of the conversation. The result of a tool
+is the user's word, and must come first in it. Text that is empty or only space is refused there and says nothing, so it
+is left out. What an answer brought (thinking with its signature, blocks of the vendor's own tools) goes back as it came
+and in its order.
+
+Source: platform.claude.com/docs/en/api/messages/create, `messages`; …/build-with-claude/vision, …/pdf-support,
+…/thinking, …/mid-conversation-system-messages and …/agents-and-tools/tool-use/handle-tool-calls (2026-11); the types of
+the anthropic package 2.12.0.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Message,
+    Part,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
+from pluggably.wire.codecs.openai_media import MediaRules
+from pluggably.wire.codecs.openai_messages import merged, own_options
+
+# …/build-with-claude/vision, "Which image formats are supported"
+_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+# Text in all but its name: sent as text, which is what a document of the type `text` holds.
+_TEXTS = frozenset(("application/json", "application/xml", "application/yaml", "application/x-yaml"))
+# The API refuses other ids: "String should match pattern '^[a-zA-Z0-9_-]+$'".
+_CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+# What a model says itself; any other block is of the vendor's tools, and a turn that holds one may have been paused.
+_OF_THE_MODEL = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
+# The fields of a citation that are taken back (anthropic 2.12.0, TextCitationParam), by its type.
+_SPAN = ("type", "cited_text")
+_CITATIONS: dict[str, tuple[str, ...]] = {
+    "char_location": (*_SPAN, "document_index", "document_title", "start_char_index", "end_char_index"),
+    "page_location": (*_SPAN, "document_index", "document_title", "start_page_number", "end_page_number"),
+    "content_block_location": (*_SPAN, "document_index", "document_title", "start_block_index", "end_block_index"),
+    "search_result_location": (
+        *(*_SPAN, "search_result_index", "source", "title"),
+        *("start_block_index", "end_block_index"),
+    ),
+    "web_search_result_location": (*_SPAN, "encrypted_index", "title", "url"),
+}
+# "First message must be `user`": what stands there where a conversation begins with the assistant.
+_OPENING = "(The conversation begins with your answer.)"
+
+
+class Conversation(Struct):
+    """`prompt` is what the system says; `origins` has for each of their messages the index of the one of ours that it
+    came from."""
+
+    prompt: str | list[JsonObject]
+    messages: list[JsonObject]
+    origins: list[int]
+
+    @property
+    def is_prefilled(self) -> bool:
+        """Whether the answer is to continue an assistant's message."""
+        return bool(self.messages[-1]["role"] == "assistant")
+
+
+class _Said(Struct):
+    """One of our messages that says something, as blocks of theirs; `role` is theirs, too."""
+
+    index: int
+    role: str
+    blocks: list[JsonObject]
+    message: Message
+
+
+class Messages:
+    """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
+
+    def __init__(self, backend: str, options: AnthropicOptions, profile: Profile, omissions: Omissions) -> None:
+        self._backend = backend
+        self._profile = profile
+        self._omissions = omissions
+        self._media_rules = MediaRules(backend, options.inputs)
+
+    def build(self, messages: Sequence[Message]) -> Conversation:
+        """Raises: InvalidRequest, UnsupportedParameter."""
+        said = [
+            _Said(index, "user" if message.role == "tool" else message.role, blocks, message)
+            for index, message in enumerate(messages)
+            if (blocks := self._blocks(message, f"/input/{index}"))
+        ]
+        prompt: list[JsonObject] = []
+        turns: list[JsonObject] = []
+        options: list[JsonObject] = []
+        origins: list[int] = []
+        for place, one in enumerate(said):
+            own = dict(own_options(one.message.provider_options, self._backend))
+            if "cache_control" in own:
+                _mark(one.blocks, own.pop("cache_control"))
+            last = turns[-1] if turns else None
+            if one.role == "system" and not self._stays(one, last, said[place + 1 :]):
+                prompt += one.blocks
+            # The results of several calls belong in one message, with what the user says then behind them.
+            elif last and last["role"] == one.role and _takes_more(last):
+                last["content"] += one.blocks
+                options[-1].update(own)
+            else:
+                turns.append({"role": one.role, "content": one.blocks})
+                options.append(own)
+                origins.append(one.index)
+        if not turns:
+            raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
+        if turns[0]["role"] == "assistant":
+            self._omissions.hint(
+                f"/input/{origins[0]}",
+                "conversations there begin with the user, so a short message of the user was put before this one",
+            )
+            turns.insert(0, {"role": "user", "content": _OPENING})
+            options.insert(0, {})
+            origins.insert(0, origins[0])
+        self._check_end(turns[-1], f"/input/{origins[-1]}")
+        for turn, own in zip(turns, options, strict=True):
+            turn["content"] = _plain(turn["content"])
+            merged(turn, own)
+        return Conversation(_plain(prompt), turns, origins)
+
+    def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
+        """Whether a system message stays where it is. It must follow the user, and nothing but the assistant may
+        follow."""
+        if last is None:
+            return False
+        after = next((follower.role for follower in later if follower.role != "system"), "assistant")
+        if self._profile.system_messages and last["role"] != "assistant" and after == "assistant":
+            return True
+        self._omissions.hint(
+            f"/input/{one.index}",
+            f"{self._backend} takes no system message at this place for this model; it was put before the conversation",
+        )
+        return False
+
+    def _check_end(self, last: JsonObject, pointer: str) -> None:
+        if last["role"] != "assistant":
+            return
+        if any(block["type"] not in _OF_THE_MODEL for block in last["content"]):
+            return  # a turn that was paused: handed back, it goes on
+        if "prefill" in self._profile.lacks:
+            raise UnsupportedParameter(
+                f"{self._backend} does not continue an assistant's message with this model; end with one of the user.",
+                pointer=pointer,
+            )
+        block = last["content"][-1]
+        if isinstance(block.get("text"), str):  # "final assistant content cannot end with trailing whitespace"
+            block["text"] = block["text"].rstrip()
+
+    # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _blocks(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            if message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
+                    pointer=f"{pointer}/content",
+                )
+            return [{"type": "text", "text": content}] if content.strip() else []
+        if message.role == "assistant":
+            return self._answer(content, pointer)
+        results: list[JsonObject] = []
+        others: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, ToolResult):
+                results.append(self._result(part, place))
+            elif message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
+                )
+            elif isinstance(part, ProviderItem):  # such as a search result, or a file that the vendor has
+                others += self._handed_back(part, place)
+            elif isinstance(part, Text | Image | File | Audio):
+                if message.role == "system" and not isinstance(part, Text):
+                    raise UnsupportedParameter("A system message holds only text on this wire.", pointer=place)
+                others += self._content(part, place)
+            else:
+                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+        return results + others
+
+    def _content(self, part: Text | Image | File | Audio, pointer: str) -> list[JsonObject]:
+        """One block, or none for a text that says nothing."""
+        if isinstance(part, Text):
+            if not part.text.strip():
+                return []
+            block: JsonObject = {"type": "text", "text": part.text}
+        elif isinstance(part, Image):
+            block = {"type": "image", "source": self._image(part, pointer)}
+        elif isinstance(part, File):
+            block = self._document(part, pointer)
+        else:
+            raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
+        return [merged(block, own_options(part.provider_options, self._backend))]
+
+    def _image(self, part: Image | File, pointer: str) -> JsonObject:
+        url = self._media_rules.image_url(part, pointer) if isinstance(part, Image) else _url_of(part)
+        if not url.startswith("data:"):
+            return {"type": "url", "url": url}
+        media_type, data = _data_in(url, pointer)
+        if media_type not in _IMAGES:
+            raise UnsupportedParameter(f"{self._backend} takes images as {', '.join(_IMAGES)}.", pointer=pointer)
+        return {"type": "base64", "media_type": media_type, "data": data}
+
+    def _document(self, part: File, pointer: str) -> JsonObject:
+        url = self._media_rules.file_url(part, pointer)
+        if not url.startswith("data:"):
+            if part.media_type and part.media_type != "application/pdf":
+                raise UnsupportedParameter(
+                    f"{self._backend} takes only PDFs by URL; send other files as `data`.", pointer=pointer
+                )
+            return _titled({"type": "document", "source": {"type": "url", "url": url}}, part)
+        media_type, data = _data_in(url, pointer)
+        if media_type.startswith("image/"):
+            return {"type": "image", "source": self._image(part, pointer)}
+        if media_type == "application/pdf":
+            source = {"type": "base64", "media_type": media_type, "data": data}
+        elif media_type.startswith("text/") or media_type in _TEXTS:
+            source = {"type": "text", "media_type": "text/plain", "data": _text_in(data, pointer)}
+        else:
+            raise UnsupportedParameter(
+                f"{self._backend} takes files that are PDFs, text or images.", pointer=f"{pointer}/media_type"
+            )
+        return _titled({"type": "document", "source": source}, part)
+
+    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+        result: JsonObject = {"type": "tool_result", "tool_use_id": _call_id(part.tool_call_id)}
+        if isinstance(part.content, str):
+            if part.content:
+                result["content"] = part.content
+        else:
+            blocks: list[JsonObject] = []
+            for index, piece in enumerate(part.content):
+                blocks += self._content(piece, f"{pointer}/content/{index}")
+            if blocks:
+                result["content"] = _plain(blocks)
+        if part.is_error:
+            result["is_error"] = True
+        return merged(result, own_options(part.provider_options, self._backend))
+
+    # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, parts: Sequence[Part], pointer: str) -> list[JsonObject]:
+        blocks: list[JsonObject] = []
+        for index, part in enumerate(parts):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, Text):
+                blocks += self._said(part)
+            elif isinstance(part, Refusal):
+                blocks += self._content(Text(part.text, provider_options=part.provider_options), place)
+            elif isinstance(part, ToolCall):
+                blocks.append(self._call(part))
+            elif isinstance(part, Reasoning):
+                blocks += self._reasoning(part, place)
+            elif isinstance(part, ProviderItem):
+                blocks += self._handed_back(part, place)
+            else:
+                raise UnsupportedParameter(
+                    "An assistant message holds only text and tool calls on this wire.", pointer=place
+                )
+        return blocks
+
+    def _said(self, part: Text) -> list[JsonObject]:
+        if not part.text.strip():
+            return []
+        block: JsonObject = {"type": "text", "text": part.text}
+        citations = [
+            {name: given.get(name) for name in _CITATIONS[given["type"]]}
+            for given in part.annotations
+            if isinstance(given.get("type"), str) and given["type"] in _CITATIONS
+        ]
+        if citations:
+            block["citations"] = citations
+        return [merged(block, own_options(part.provider_options, self._backend))]
+
+    def _call(self, part: ToolCall) -> JsonObject:
+        call = {"type": "tool_use", "id": _call_id(part.id), "name": part.name, "input": as_object(part.arguments)}
+        return merged(call, own_options(part.provider_options, self._backend))
+
+    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        state = part.provider_state
+        if state is None:
+            self._omissions.note(
+                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
+            )
+        elif state.provider != self._backend or not _is_block(state.data):
+            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
+            self._omissions.note(
+                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; this model cannot use it"
+            )
+        else:
+            return [state.data]
+        return []
+
+    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """In a copy, as a mark may be put on it."""
+        if part.provider == self._backend and _is_block(part.data):
+            return [dict(part.data)]
+        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
+        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; this model cannot use it")
+        return []
+
+
+def _is_block(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
+def _takes_more(turn: JsonObject) -> bool:
+    return bool(turn["role"] == "system" or turn["content"][0]["type"] == "tool_result")
+
+
+def _mark(blocks: list[JsonObject], mark: object) -> None:
+    """Puts a message's cache mark where the wire has it: on the last block that can bear one, which thinking cannot."""
+    for block in reversed(blocks):
+        if block["type"] not in ("thinking", "redacted_thinking"):
+            block["cache_control"] = mark
+            return
+
+
+def _call_id(given: str) -> str:
+    """The id of a tool call. Another vendor's may not fit, and the same id must become the same in each place."""
+    return given if _CALL_ID.fullmatch(given) else f"toolu_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
+
+
+def as_object(text: str) -> JsonObject:
+    """A call's input, which must be an object. What a model wrote that is none is wrapped as the vendor says:
+    …/agents-and-tools/tool-use/fine-grained-tool-streaming, "Handling invalid JSON"."""
+    if not text.strip():
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return {"INVALID_JSON": text}
+    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+
+
+def _titled(block: JsonObject, part: File) -> JsonObject:
+    return {**block, "title": part.name} if part.name is not UNSET else block
+
+
+def _url_of(part: File) -> str:
+    return part.url if part.url is not UNSET else f"data:{part.media_type};base64,{part.data or ''}"
+
+
+def _data_in(url: str, pointer: str) -> tuple[str, str]:
+    """The media type and the base64 of a data URL."""
+    head, comma, data = url.removeprefix("data:").partition(",")
+    media_type, *parameters = head.lower().split(";")
+    if not comma or "base64" not in (parameter.strip() for parameter in parameters):
+        raise InvalidRequest("A `data:` URL must hold base64.", pointer=pointer)
+    return media_type, data
+
+
+def _text_in(data: str, pointer: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise InvalidRequest("This file is not text in UTF-8, in base64.", pointer=pointer) from None
+
+
+def _plain(content: str | list[JsonObject]) -> str | list[JsonObject]:
+    """A single text as a string, the form that every server knows."""
+    if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+        text: str = content[0]["text"]
+        return text
+    return content

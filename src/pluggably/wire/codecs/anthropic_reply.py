@@ -1,0 +1,129 @@
+"""Answers on Anthropic's wire, as far as we read them: a message, and the events of a stream.
+
+Only what is needed is typed, and every field has a default. What surprises: a content block stays the object that it
+came as, because thinking and the blocks of the vendor's own tools must go back as they are, field for field.
+
+Source: platform.claude.com/docs/en/api/messages/create and …/build-with-claude/streaming (2026-11); the types of the
+anthropic package 2.12.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
+
+# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on.
+FINISH_REASONS: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "refusal": "content_filter",
+}
+
+
+class OutputDetails(Struct, gc=False):
+    thinking_tokens: int | None = None
+
+
+class TokenCounts(Struct, gc=False):
+    """The counts of a stream's end are those of all of it, and may leave out what its beginning said."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+
+    def over(self, earlier: TokenCounts) -> TokenCounts:
+        said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not None}
+        return msgspec.structs.replace(earlier, **said)
+
+    def reported(self) -> UsageReported:
+        """ "Total input tokens in a request is the summation of `input_tokens`, `cache_creation_input_tokens`, and
+        `cache_read_input_tokens`"; ours are all of them."""
+        asked = self.input_tokens
+        if asked is not None:
+            asked += (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+        details = self.output_tokens_details
+        return UsageReported(
+            input_tokens=asked,
+            cached_input_tokens=self.cache_read_input_tokens,
+            output_tokens=self.output_tokens,
+            reasoning_tokens=details.thinking_tokens if details else None,
+        )
+
+
+class StopDetails(Struct, gc=False):
+    explanation: str | None = None
+
+
+class Message(Struct):
+    content: list[JsonObject] | None = None
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+
+class Delta(Struct, gc=False):
+    """Of a content block, or of the message."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    citation: JsonObject | None = None
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class StreamEvent(Struct, gc=False):
+    """Any event of a stream; `type` says which."""
+
+    type: str = ""
+    index: int = 0
+    delta: Delta | None = None
+    content_block: JsonObject | None = None
+    message: Message | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+
+class TextBlock(Struct):
+    text: str = ""
+    citations: list[JsonObject] | None = None
+
+
+class ThinkingBlock(Struct):
+    thinking: str = ""
+
+
+class ToolUse(Struct):
+    """A call of one of the client's tools."""
+
+    id: str
+    name: str
+    input: Any = None
+    caller: JsonObject | None = None
+    toolset_name: str | None = None
+
+    def kept(self) -> JsonObject:
+        """What is handed back with the call: who made it, where that was not the model itself."""
+        kept: JsonObject = {}
+        if self.caller is not None and self.caller.get("type") != "direct":
+            kept["caller"] = self.caller
+        if self.toolset_name is not None:
+            kept["toolset_name"] = self.toolset_name
+        return kept
+
+
+decode_event = msgspec.json.Decoder(StreamEvent).decode
+decode_message = msgspec.json.Decoder(Message).decode
