@@ -70,11 +70,9 @@ class FixedBackend:
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
         """What the codec makes of the request: it is pure, so that costs nothing but its time."""
         try:
-            endpoint = self._place.endpoint(target)
-            step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+            return _foreseen(self._place.endpoint(target), request)
         except PluggablyError as refusal:
             return Foresight(refusal)
-        return Foresight(None, sum(type(event) is Warned for event in step.events))
 
 
 class LeasedBackend:
@@ -116,9 +114,19 @@ class LeasedBackend:
         """Nothing: a worker would fetch it from inside."""
         return ()
 
-    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:  # noqa: ARG002
-        """Only a worker's lease brings its codec, so nothing is known to be amiss."""
-        return Foresight()
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
+        """Only a worker brings its codec, so before the first one nothing is known to be amiss; after it, what would
+        be refused. What would be dropped is not told: the order of a route would change with a model's first start."""
+        endpoint = self._source.last_endpoint(target)
+        return Foresight(_foreseen(endpoint, request).refusal) if endpoint is not None else Foresight()
+
+
+def _foreseen(endpoint: Endpoint, request: GenerationRequest) -> Foresight:
+    try:
+        step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+    except PluggablyError as refusal:
+        return Foresight(refusal)
+    return Foresight(None, sum(type(event) is Warned for event in step.events))
 
 
 def _address(endpoint: Endpoint, request: GenerationRequest) -> Address:
