@@ -10,6 +10,7 @@ from pluggably.domain.catalog import LocalModel, Price, RemoteModel, Target
 from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.dispatch import Dispatch
 from pluggably.gateway.health import Health
+from pluggably.gateway.inputs import Fetch, InputLimits, Inputs
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.prices import Prices
 from pluggably.gateway.routing import RetryRules
@@ -28,6 +29,10 @@ async def nothing() -> None:
     pass
 
 
+async def fetch_nothing(url: str, **_: Any) -> Any:
+    raise AssertionError(url)
+
+
 def snapshot(
     backend: Any = None,
     *,
@@ -36,6 +41,7 @@ def snapshot(
     remote: Mapping[str, Any] | None = None,
     limits: Patience | None = None,
     rules: RetryRules = NO_RETRY,
+    fetch: Fetch | None = None,
     most_running: int = 10,
     folders: tuple[Path, ...] = (),
     close: Callable[[], Any] = nothing,
@@ -47,6 +53,7 @@ def snapshot(
         backends=backends if backends is not None else {"far": backend},
         remote=remote or {},
         price_lists={},
+        inputs=Inputs(fetch or fetch_nothing, InputLimits(), Metrics()),
         limits=limits or Patience(9, 9, 9),
         rules=rules,
         most_running=most_running,

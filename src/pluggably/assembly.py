@@ -22,9 +22,12 @@ from pluggably.domain.catalog import LocalModel, RemoteModel, RouteSpec
 from pluggably.errors import PluggablyError, StartupError
 from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.health import Health
+from pluggably.gateway.inputs import InputLimits, Inputs
 from pluggably.gateway.prices import Prices
 from pluggably.gateway.routing import RetryRules
 from pluggably.gateway.snapshot import Backend, Snapshot
+from pluggably.net.fetch import Fetcher
+from pluggably.net.guard import Guard
 from pluggably.net.http import HttpClient, Patience
 from pluggably.providers.build import build_provider, filled
 from pluggably.providers.listing import Listing, list_url
@@ -32,6 +35,7 @@ from pluggably.providers.presets import PRESETS, Preset
 from pluggably.providers.provider import Provider
 from pluggably.runners.pool import Pool
 from pluggably.storage.models import ModelStore
+from pluggably.telemetry.metrics import Metrics
 from pluggably.wire.transport import FixedBackend
 
 log = structlog.get_logger()
@@ -84,6 +88,7 @@ class Assembly:
         registrations: ModelStore,
         health: Health,
         prices: Prices,
+        metrics: Metrics,
         cache: Path,
     ) -> None:
         self._codecs = codecs
@@ -92,6 +97,7 @@ class Assembly:
         self._registrations = registrations
         self._health = health
         self._prices = prices
+        self._metrics = metrics
         self._cache = cache
         self._accounts: dict[str, _Account] = {}
 
@@ -108,6 +114,7 @@ class Assembly:
         models = _local_models(config, await self._registrations.list())
         locations = {name: provider.location for name, provider in providers.items()}
         catalog = Catalog(locations, config.aliases(), models, _routes(config))
+        guard = _guard(config)
         accounts = dict(kept)
         try:
             for name, provider in providers.items():
@@ -124,7 +131,7 @@ class Assembly:
         self._accounts = accounts
         self._health.configure(config.retry.breaker_failures, config.retry.breaker_rest_s)
         self._health.forget({*changed, *gone})
-        return self._new(config, catalog, accounts)
+        return self._new(config, catalog, accounts, guard)
 
     def _replace_models(self, models: Sequence[LocalModel], grace_s: float) -> list[str]:
         """Raises: StartupError, before anything has changed."""
@@ -133,7 +140,8 @@ class Assembly:
         except PluggablyError as error:
             raise StartupError(f"A local model is wrong: {error.detail}") from error
 
-    def _new(self, config: Config, catalog: Catalog, accounts: Mapping[str, _Account]) -> Snapshot:
+    def _new(self, config: Config, catalog: Catalog, accounts: Mapping[str, _Account], guard: Guard) -> Snapshot:
+        fetcher, inputs = Fetcher(guard), config.inputs
         for account in accounts.values():
             account.users += 1
 
@@ -141,9 +149,13 @@ class Assembly:
             # All are counted down before the first wait, so that none is missed where that is cut short.
             for account in accounts.values():
                 account.users -= 1
+            await fetcher.close()
             for account in [one for one in accounts.values() if one.users == 0]:
                 await account.close()
 
+        limits = InputLimits(
+            part_bytes=inputs.max_part_bytes, total_bytes=inputs.max_total_bytes, fetch_s=inputs.fetch_timeout_s
+        )
         timeouts, retry = config.timeouts, config.retry
         return Snapshot(
             catalog=catalog,
@@ -151,12 +163,21 @@ class Assembly:
             backends={name: account.backend for name, account in accounts.items()},
             remote={name: account.listing for name, account in accounts.items()},
             price_lists={name: one.price_list for name, one in accounts.items() if one.price_list is not None},
+            inputs=Inputs(fetcher.fetch, limits, self._metrics),
             limits=Patience(timeouts.first_event_s, timeouts.idle_s, timeouts.total_s),
             rules=RetryRules(attempts=retry.attempts, max_wait_s=retry.max_wait_s),
             most_running=config.server.max_concurrent_generations,
             folders=config.model_folders,
             close=close,
         )
+
+
+def _guard(config: Config) -> Guard:
+    """Raises: StartupError."""
+    try:
+        return Guard(config.inputs.allow_hosts, config.inputs.allow_ports)
+    except ValueError as error:
+        raise StartupError(f"The config's `inputs.allow_hosts` is wrong: {error}") from error
 
 
 def starting_row(name: str, entry: ProviderEntry) -> Preset | None:

@@ -2,7 +2,8 @@
 
     PluggablyError
     ├── ClientError            the request is wrong: change it
-    │   ├── InvalidRequest ─ UnsupportedParameter, UnsupportedModality, ContextLengthExceeded, ContentFiltered
+    │   ├── InvalidRequest ─ UnsupportedParameter, UnsupportedModality, ContextLengthExceeded, ContentFiltered,
+    │   │                    InputUrlRefused, InputUrlUnreachable
     │   ├── Unauthenticated, PermissionDenied
     │   ├── NotFound ─ ModelNotFound
     │   └── MethodNotAllowed, NotAcceptable, RequestTimeout, Conflict, PayloadTooLarge,
@@ -143,6 +144,20 @@ class ContentFiltered(InvalidRequest):
     elsewhere = True
 
 
+class InputUrlRefused(InvalidRequest):
+    """The gateway does not fetch this URL. A target that takes URLs itself has no need of it."""
+
+    status, code, title = 400, "input_url_refused", "The gateway does not fetch a URL of the input"
+    elsewhere = True
+
+
+class InputUrlUnreachable(InvalidRequest):
+    """The URL's server did not give the content, or not in time."""
+
+    status, code, title = 400, "input_url_unreachable", "A URL of the input could not be fetched"
+    elsewhere = True
+
+
 class Unauthenticated(ClientError):
     status, code, title = 401, "unauthenticated", "A valid credential is needed"
 
@@ -182,11 +197,11 @@ class Conflict(ClientError):
 
 
 class PayloadTooLarge(ClientError):
-    status, code, title = 413, "payload_too_large", "The request body is too large"
+    status, code, title = 413, "payload_too_large", "The request, or a part of it, is too large"
 
 
 class UnsupportedMediaType(ClientError):
-    status, code, title = 415, "unsupported_media_type", "The body's media type is not supported"
+    status, code, title = 415, "unsupported_media_type", "This media type is not supported here"
 
 
 class HeadersTooLarge(ClientError):

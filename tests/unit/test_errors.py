@@ -30,6 +30,8 @@ TABLE = {
         "unsupported_modality",
         "context_length_exceeded",
         "content_filtered",
+        "input_url_refused",
+        "input_url_unreachable",
     },
     401: {"unauthenticated"},
     403: {"permission_denied"},

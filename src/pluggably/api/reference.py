@@ -20,6 +20,8 @@ from pluggably.errors import (
     Conflict,
     ContentFiltered,
     ContextLengthExceeded,
+    InputUrlRefused,
+    InputUrlUnreachable,
     InvalidRequest,
     ModelNotFound,
     ModelUnavailable,
@@ -104,6 +106,8 @@ ERRORS: Mapping[str, Errors] = {
         UnsupportedModality,
         ContextLengthExceeded,
         ContentFiltered,
+        InputUrlRefused,
+        InputUrlUnreachable,
         ModelNotFound,
         NotAcceptable,
         BackendRateLimited,
@@ -133,6 +137,8 @@ ADVICE: Mapping[str, str] = {
     "unsupported_modality": "Choose a model whose `input_modalities` and `output_modalities` fit (`GET /v1/models`).",
     "context_length_exceeded": "Shorten the input, lower `max_output_tokens`, or choose a model with a longer context.",
     "content_filtered": "Change the input; the provider will refuse it again.",
+    "input_url_refused": "Give a public http or https URL without a user name, or the content itself as `data`.",
+    "input_url_unreachable": "Check that the URL opens without a sign-in, or give the content itself as `data`.",
     "unauthenticated": "Send a key that is known, not revoked and not expired.",
     "permission_denied": "Use a key with the scope that `detail` names.",
     "not_found": "Look at the path and the id.",
@@ -141,8 +147,9 @@ ADVICE: Mapping[str, str] = {
     "not_acceptable": "Accept `application/json`, and `text/event-stream` for streams.",
     "request_timeout": "Send the whole request without pauses; then try again.",
     "conflict": "Look at what is there; `detail` says what is in the way.",
-    "payload_too_large": "Send less, or ask the operator for a higher limit (`server.max_body_bytes`).",
-    "unsupported_media_type": "Send JSON, with `Content-Type: application/json` and no `Content-Encoding`.",
+    "payload_too_large": "Send less, or ask the operator for a higher limit (`server.max_body_bytes`, `inputs`).",
+    "unsupported_media_type": "Send JSON, with `Content-Type: application/json` and no `Content-Encoding`. With a "
+    "`pointer`: the part there holds something else than its `type` says.",
     "headers_too_large": "Send fewer or shorter headers, and keep what is long out of the URL.",
     "internal_error": "Tell the operator the `request_id`: the log has the cause under it.",
     "overloaded": "Try again after `Retry-After` seconds, with fewer requests at a time.",
@@ -159,9 +166,9 @@ ADVICE: Mapping[str, str] = {
 
 _PROVIDER_OPTIONS = "By the provider's name: what is passed to it as it is, and ignored by every other."
 _MEDIA = {
-    "url": "An `https://` or `http://` address, instead of `data`.",
+    "url": "An `https://` or `http://` address, instead of `data`. The gateway fetches it for a backend that does not.",
     "data": "The bytes in base64, with `media_type`, instead of `url`.",
-    "media_type": "Such as `image/png`; required beside `data`.",
+    "media_type": "Such as `image/png`; required beside `data`. The content decides where the two differ.",
     "provider_options": _PROVIDER_OPTIONS,
 }
 _KEY = {

@@ -9,8 +9,9 @@ a config that was right would be wrong.
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,30 @@ def check(walk: Walk, config: Config, vocabulary: Vocabulary | None) -> Config:
         for name, provider in config.providers.items():
             _check_keys(walk, ("providers", name), provider)
             _check_account(walk, name, provider, vocabulary)
+    _check_hosts(walk, config.inputs.allow_hosts)
     names = _Names(walk, config, vocabulary)
     for model_id, model in config.models.items():
         names.check(model_id, model)
     names.check_circles()
     return config
+
+
+def _check_hosts(walk: Walk, hosts: Sequence[str]) -> None:
+    """Whether what is no name is an address or a network."""
+    for index, host in enumerate(hosts):
+        place = ("inputs", "allow_hosts", str(index))
+        is_number = re.search(r"(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)$", host) is not None
+        if "/" in host or ":" in host or is_number:
+            try:
+                ipaddress.ip_network(host)
+            except ValueError:
+                message = (
+                    "is no address and no network. A network has zeros where its hosts differ: `10.1.0.0/16`. A port "
+                    "goes into `allow_ports`."
+                )
+                walk.wrong(walk.nodes[place], place, message)
+        elif not all(re.fullmatch(r"\w([\w-]{0,61}\w)?", label, re.ASCII) for label in host.split(".")):
+            walk.wrong(walk.nodes[place], place, "is not a host's name.")
 
 
 # ── models and routes ───────────────────────────────────────────────────────────────────────────────────────────────

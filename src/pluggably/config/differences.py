@@ -26,7 +26,7 @@ RESTART_KEYS = frozenset(
 )
 
 # Sections whose values may stand in a log.
-_OPEN_SECTIONS = ("server", "timeouts", "retry", "log")
+_OPEN_SECTIONS = ("server", "timeouts", "retry", "inputs", "log")
 
 
 class Differences(Struct, frozen=True, kw_only=True):

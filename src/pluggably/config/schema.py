@@ -59,6 +59,14 @@ HeaderName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"form": "the name of a header"})
 ]
 UrlPath: TypeAlias = Annotated[str, Meta(pattern=r"^/\S*$", extra={"form": "a path that starts with /"})]
+AllowedHost: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.:/-]{1,253}$",
+        extra={"form": "a host's name, an address or a network: files.corp.example, 10.1.2.3, 10.1.0.0/16"},
+    ),
+]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 VARIABLE_VALUE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 VariableValue: TypeAlias = Annotated[
     str,
@@ -149,6 +157,42 @@ class TimeoutLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     first_event_s: Annotated[float, Meta(description="Until the first piece of output. Seconds.", gt=0)] = 120
     idle_s: Annotated[float, Meta(description="Between two pieces of output. Seconds.", gt=0)] = 120
     total_s: Annotated[float, Meta(description="In all. Seconds.", gt=0)] = 3600
+
+
+class Inputs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Images, files and audio in requests: what of them the gateway fetches by URL, for a target that takes no URLs,
+    and how much of it. Only public addresses are fetched from, unless they are named here."""
+
+    allow_hosts: Annotated[
+        list[AllowedHost],
+        Meta(
+            description="Hosts on your own network that clients may have fetched: names, addresses, networks. What a "
+            "key of this gateway can then reach there is up to you."
+        ),
+    ] = []
+    allow_ports: Annotated[list[Port], Meta(description="Ports to fetch from, beside 80 and 443.")] = []
+    max_part_bytes: Annotated[
+        int,
+        Meta(
+            description="The longest image, file or audio, in bytes or as `20MiB`, however it comes. A longer one "
+            "answers 413.",
+            ge=1024,
+            extra_json_schema=_SIZE_SCHEMA,
+            extra={"reads": "bytes"},
+        ),
+    ] = 20 * MIB
+    max_total_bytes: Annotated[
+        int,
+        Meta(
+            description="The most that is fetched for one request, in bytes or as `50MiB`. More answers 413.",
+            ge=1024,
+            extra_json_schema=_SIZE_SCHEMA,
+            extra={"reads": "bytes"},
+        ),
+    ] = 50 * MIB
+    fetch_timeout_s: Annotated[
+        float, Meta(description="The longest that one URL may take, redirects included. Seconds.", gt=0, le=600)
+    ] = 15
 
 
 class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -419,6 +463,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Annotated[Server, Meta(description="Where the gateway listens, and what it takes.")] = Server()
     timeouts: Annotated[TimeoutLimits, Meta(description="The longest that a generation may take.")] = TimeoutLimits()
     retry: Annotated[Retry, Meta(description="What happens when a target fails.")] = Retry()
+    inputs: Annotated[
+        Inputs, Meta(description="Images, files and audio in requests, and what of them is fetched by URL.")
+    ] = Inputs()
     log: Annotated[Log, Meta(description="What is logged, and how.")] = Log()
     providers: Annotated[
         dict[ProviderName, Provider],

@@ -132,6 +132,8 @@ class ToolResult(Struct, tag="tool_result", forbid_unknown_fields=True):
 
 
 Media: TypeAlias = Image | File | Audio
+MediaKind: TypeAlias = Literal["image", "file", "audio"]
+MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "file", "audio")
 Part: TypeAlias = Text | Image | File | Audio | ToolCall | ToolResult | Reasoning | Refusal | ProviderItem
 Item: TypeAlias = Text | Reasoning | ToolCall | Refusal | Embedding | ProviderItem
 
@@ -266,7 +268,13 @@ class GenerationRequest(Struct, kw_only=True):
 class GenerationWarning(Struct, frozen=True, kw_only=True):
     """Something that was asked for and not done: what, and why."""
 
-    code: Literal["parameter_dropped", "part_dropped", "provider_state_dropped", "tool_choice_ignored"]
+    code: Literal[
+        "parameter_dropped",
+        "part_dropped",
+        "provider_state_dropped",
+        "tool_choice_ignored",
+        "media_type_corrected",
+    ]
     parameter: str | None = None
     detail: str
 

@@ -49,6 +49,7 @@ from pluggably.domain.generation import (
 from pluggably.domain.ids import new_id
 from pluggably.errors import BackendError, InternalError, Overloaded, PluggablyError, ShuttingDown
 from pluggably.gateway.health import Health
+from pluggably.gateway.inputs import holds_media
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.routing import NO_ROUTING, Attempt, Known, Plan, Pursuit, plan
 from pluggably.gateway.snapshot import Live, Snapshot
@@ -87,6 +88,7 @@ class Run:
         self._snapshot = snapshot
         self._plan = plan
         self._request_id = request_id
+        self._media = snapshot.inputs.of(request, request_id)
         self._fold = Fold()
         self._attempts: list[FailedAttempt] = []
         self._status: Status = "running"
@@ -163,7 +165,8 @@ class Run:
             attempt = self._pursue()
             while True:
                 try:
-                    async with aclosing(self._ask(attempt)) as batches:
+                    request = await self._prepare(attempt)
+                    async with aclosing(self._ask(attempt, request)) as batches:
                         async for batch in batches:
                             if self._started_at is None:
                                 batch = self._before_output(batch)
@@ -205,6 +208,8 @@ class Run:
             self._dispatch.running.discard(self)
             # It holds this run in a circle, which only the garbage collector would find.
             self._pursuit = None
+            if self._media is not None:
+                self._media.close()
             try:
                 await self._settle(usage)
             finally:
@@ -238,13 +243,34 @@ class Run:
             self._began + longest_s,
         )
 
-    def _ask(self, attempt: Attempt) -> AsyncGenerator[Sequence[Event], None]:
-        """The events of one attempt."""
+    async def _prepare(self, attempt: Attempt) -> GenerationRequest:
+        """Begins an attempt: the request in the form that its target takes."""
         self.target = target = attempt.target
         self._held = []
         self._tried_at = _clock()
-        # What earlier attempts took is gone, but for their waiting for a free slot and for a model to load.
-        spent_s = self._tried_at - self._began - self._queued_s
+        media, snapshot = self._media, self._snapshot
+        if media is None:
+            return self.request
+        urls = snapshot.backend(target).takes_urls(target)
+        if media.needs_fetching(urls):
+            refusal = _asked_beforehand(snapshot, target, self.request).refusal
+            if refusal is not None:
+                raise refusal
+        patience = _within(self.request.timeouts, snapshot.limits, self._spent_s())
+        within_s = min(patience.first_event_s, patience.total_s) if self.request.stream else patience.total_s
+        request, self._held[:] = await media.brought(urls, within_s)
+        return request
+
+    def _spent_s(self) -> float:
+        """What is gone of the request's time: all of it, but for the waiting of earlier attempts for a free slot and
+        for a model to load."""
+        return _clock() - self._began - self._queued_s
+
+    def _ask(self, attempt: Attempt, request: GenerationRequest) -> AsyncGenerator[Sequence[Event], None]:
+        """The events of one attempt."""
+        target = attempt.target
+        self._tried_at = _clock()
+        spent_s = self._spent_s()
         asked, limits = self.request.timeouts, self._snapshot.limits
         patience = _within(asked, limits, spent_s)
         if attempt.first_event_s is not None and attempt.first_event_s < patience.first_event_s:
@@ -252,7 +278,7 @@ class Run:
         is_shortened = spent_s >= SHORT_S and limits.total_s - spent_s < limits.first_event_s
         asks_nothing = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
         self._is_own_time = asks_nothing and not is_shortened
-        return self._snapshot.backend(target).generate(self.request, target, patience, attempt.credential)
+        return self._snapshot.backend(target).generate(request, target, patience, attempt.credential)
 
     def _before_output(self, batch: Sequence[Event]) -> Sequence[Event]:
         """What of an attempt's first batches is passed on: progress, and nothing else until there is output. If the
@@ -497,8 +523,21 @@ def _preferring(snapshot: Snapshot, planned: Plan, request: GenerationRequest) -
     return planned.preferring(foreseen, keeps_order=keeps_order)
 
 
+def _asked_beforehand(snapshot: Snapshot, target: Target, request: GenerationRequest) -> Foresight:
+    """What a target says of a request, as it would get it."""
+    backend = snapshot.backend(target)
+    if not holds_media(request):
+        return backend.foresee(request, target)
+    likely = snapshot.inputs.foreseen(request, backend.takes_urls(target))
+    foresight = backend.foresee(likely, target)
+    refusal = foresight.refusal
+    if refusal is not None and likely is not request and (refusal.pointer or "").endswith("/media_type"):
+        return NOTHING_AMISS  # which type it is, is not known before it is fetched
+    return foresight
+
+
 def _foresee(snapshot: Snapshot, target: Target, request: GenerationRequest) -> Foresight:
-    foresight = snapshot.backend(target).foresee(request, target)
+    foresight = _asked_beforehand(snapshot, target, request)
     if foresight.refusal is not None:
         return foresight
     facts = snapshot.known(target)

@@ -8,13 +8,14 @@ the API adds local models and from which it takes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pluggably.domain.catalog import Foresight, Price, RemoteModel, Route, Target
-from pluggably.domain.generation import Event, GenerationRequest
+from pluggably.domain.generation import Event, GenerationRequest, MediaKind
 from pluggably.gateway.catalog import Catalog
+from pluggably.gateway.inputs import Inputs
 from pluggably.gateway.routing import Plan, RetryRules
 from pluggably.net.http import Patience
 
@@ -31,6 +32,10 @@ class Backend(Protocol):
     @property
     def credentials(self) -> int:
         """How many credentials there are to choose from, at least one."""
+        ...
+
+    def takes_urls(self, target: Target) -> Collection[MediaKind]:
+        """The kinds of media that a target may be given by URL. The others it gets as data."""
         ...
 
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
@@ -75,6 +80,7 @@ class Snapshot:
         backends: Mapping[str, Backend],
         remote: Mapping[str, RemoteModels],
         price_lists: Mapping[str, str],
+        inputs: Inputs,
         limits: Patience,
         rules: RetryRules,
         most_running: int,
@@ -85,6 +91,7 @@ class Snapshot:
         self.backends = backends
         self.remote = remote
         self.price_lists = price_lists
+        self.inputs = inputs
         self.limits = limits
         self.rules = rules
         self.most_running = most_running

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -19,6 +19,18 @@ REMEMBERED_S = 30.0
 MOST_NAMES = 256
 # How long one address may take to connect while there is another to try. A network without working IPv6 costs this.
 ONE_ADDRESS_S = 1.0
+
+
+class Resolver(Protocol):
+    """Who gives an HTTP client the addresses that it connects to."""
+
+    async def resolve(self, host: str) -> list[str]:
+        """At least one address. Raises: OSError; the house's errors where it refuses."""
+        ...
+
+    def worked(self, host: str, address: str) -> None:
+        """A connection to this address was made."""
+        ...
 
 
 class Addresses:

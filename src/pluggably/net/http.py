@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, BackendUnreachable
-from pluggably.net.addresses import Addresses, connect
+from pluggably.net.addresses import Addresses, Resolver, connect
 from pluggably.net.coding import Inflater
 from pluggably.net.connection import Connection, reason_of
 from pluggably.net.request import Destination
@@ -208,14 +208,16 @@ class Answer:
 class HttpClient:
     """One backend's connections. Without `reuses` every call has a connection of its own: right for local servers, of
     which some close a connection without a word, and to which a new one costs little. `tls` says whom to trust, where
-    it is not whom the system trusts."""
+    it is not whom the system trusts; `addresses`, where names lead, if not every address will do."""
 
-    def __init__(self, *, reuses: bool = True, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, reuses: bool = True, tls: ssl.SSLContext | None = None, addresses: Resolver | None = None
+    ) -> None:
         self._reuses = reuses
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._destinations: dict[str, Destination] = {}
-        self._addresses = Addresses(self._loop)
+        self._addresses: Resolver = addresses or Addresses(self._loop)
         self._connections: set[Connection] = set()
         # Those that rest, by where they lead; the one used last is used next, so that the others can go.
         self._resting: dict[tuple[bool, str, int], list[Connection]] = {}

@@ -172,6 +172,11 @@ class Pool:
         finally:
             lane.leave(lease)
 
+    def last_endpoint(self, target: Target) -> Endpoint | None:
+        """See `wire.endpoint.AddressSource`."""
+        lane = self._lanes.get(target.model)
+        return lane.endpoint if lane is not None else None
+
     async def load(self, model_id: str) -> None:
         """Returns when the model is loaded; it then stays for its keep-alive time. Does not wait out a back-off.
 
@@ -298,6 +303,11 @@ class _Lane:
         self._mean_generation_s = 1.0
         self._last_start_s: float | None = None
         self._start_began = 0.0
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the last worker was."""
+        return self._endpoint
 
     @property
     def has_worker(self) -> bool:

@@ -90,6 +90,12 @@ class Metrics:
             ["backend", "code"],
             registry=registry,
         )
+        self.input_fetches = Counter(
+            "pluggably_input_fetches_total",
+            "URLs of requests that the gateway fetched itself, by outcome (fetched, cancelled, or an error's code).",
+            ["outcome"],
+            registry=registry,
+        )
         self.resting = Gauge(
             "pluggably_resting_targets", "Targets that rest after failures, by backend.", ["backend"], registry=registry
         )

@@ -97,7 +97,9 @@ class Address(Struct, frozen=True, kw_only=True):
 
 
 class Codec(Protocol):
-    """One wire. `Options` is the msgspec struct of the quirks that a preset or an operator may set as data."""
+    """One wire. `Options` is the msgspec struct of the quirks that a preset or an operator may set as data. Its field
+    `inputs` says which media the wire takes: `image`, `file`, `audio` as data, `image_url` and its like by URL too. A
+    part that it does not take by URL comes as data; a codec never has to fetch."""
 
     Options: ClassVar[type[Struct]]
 

@@ -55,3 +55,7 @@ class AddressSource(Protocol):
 
         Raises: Overloaded, ModelUnavailable, ShuttingDown."""
         ...
+
+    def last_endpoint(self, target: Target) -> Endpoint | None:
+        """What a lease gave most recently. Nobody may be there any more, but the wire is that of the next one, too."""
+        ...

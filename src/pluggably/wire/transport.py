@@ -7,14 +7,23 @@ end becomes an error. Nothing is retried here: that is a decision, and decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import structlog
 
 from pluggably.domain.catalog import Foresight, Target
-from pluggably.domain.generation import Completed, Event, GenerationRequest, Leased, Progress, Warned
+from pluggably.domain.generation import (
+    MEDIA_KINDS,
+    Completed,
+    Event,
+    GenerationRequest,
+    Leased,
+    MediaKind,
+    Progress,
+    Warned,
+)
 from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
@@ -46,14 +55,24 @@ class FixedBackend:
     def credentials(self) -> int:
         return self._place.credentials
 
+    def takes_urls(self, target: Target) -> Collection[MediaKind]:
+        """What the codec's option `inputs` says; nothing on the operator's own network, where a URL would be fetched
+        from inside, and nothing for a codec that does not say."""
+        try:
+            endpoint = self._place.endpoint(target)
+        except PluggablyError:  # told when it is asked
+            return ()
+        if endpoint.location == "local":
+            return ()
+        inputs = getattr(endpoint.options, "inputs", ())
+        return [kind for kind in MEDIA_KINDS if f"{kind}_url" in inputs]
+
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
         """What the codec makes of the request: it is pure, so that costs nothing but its time."""
         try:
-            endpoint = self._place.endpoint(target)
-            step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+            return _foreseen(self._place.endpoint(target), request)
         except PluggablyError as refusal:
             return Foresight(refusal)
-        return Foresight(None, sum(type(event) is Warned for event in step.events))
 
 
 class LeasedBackend:
@@ -91,9 +110,23 @@ class LeasedBackend:
     def credentials(self) -> int:
         return 1
 
-    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:  # noqa: ARG002
-        """Only a worker's lease brings its codec, so nothing is known to be amiss."""
-        return Foresight()
+    def takes_urls(self, target: Target) -> Collection[MediaKind]:  # noqa: ARG002
+        """Nothing: a worker would fetch it from inside."""
+        return ()
+
+    def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
+        """Only a worker brings its codec, so before the first one nothing is known to be amiss; after it, what would
+        be refused. What would be dropped is not told: the order of a route would change with a model's first start."""
+        endpoint = self._source.last_endpoint(target)
+        return Foresight(_foreseen(endpoint, request).refusal) if endpoint is not None else Foresight()
+
+
+def _foreseen(endpoint: Endpoint, request: GenerationRequest) -> Foresight:
+    try:
+        step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+    except PluggablyError as refusal:
+        return Foresight(refusal)
+    return Foresight(None, sum(type(event) is Warned for event in step.events))
 
 
 def _address(endpoint: Endpoint, request: GenerationRequest) -> Address:

@@ -300,6 +300,9 @@ def test_everything_else_is_carried_over() -> None:
 class Talker:
     credentials = 1
 
+    def takes_urls(self, target: Target) -> tuple[str, ...]:
+        return ("image", "file", "audio")
+
     async def generate(
         self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
     ) -> Any:

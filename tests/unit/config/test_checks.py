@@ -6,6 +6,7 @@ import pytest
 from reading import config, issue, issues, warnings
 
 from pluggably.config.checks import _circles
+from pluggably.net.guard import Guard
 
 # Two local models, a server on the own network, and a remote provider.
 HOUSE = """
@@ -234,3 +235,46 @@ def test_prices_are_kept_as_they_are_written() -> None:
     price = read.providers["openai"].models["m"].price
     assert price is not None
     assert (price.input_per_million, price.cached_input_per_million, price.output_per_million) == ("0.10", None, "2")
+
+
+# ── what may be fetched ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hosts_may_be_names_addresses_and_networks() -> None:
+    """What an operator may mean by a host is taken as it stands, and the guard takes all of it."""
+    hosts = [
+        "files.corp.example",
+        "box",
+        "a_b-c.x",
+        "xn--bcher-kva.example",
+        "10.1.2.3",
+        "10.1.0.0/16",
+        "::1",
+        "fd00::/8",
+    ]
+    read = config(f"inputs: {{allow_hosts: [{', '.join(map(repr, hosts))}]}}")
+    assert read.inputs.allow_hosts == hosts
+    Guard(hosts)
+
+
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        ("10.1.2.3/16", "is no address and no network. A network has zeros where its hosts differ: `10.1.0.0/16`."),
+        ("10.1.2.300", "is no address and no network."),
+        ("127.1", "is no address and no network."),
+        ("box:8080", "is no address and no network."),
+        ("https://box", "is no address and no network."),
+        ("a..b", "is not a host's name."),
+        ("-a", "is not a host's name."),
+        ("box.", "is not a host's name."),
+        ("*.example.com", "must be a host's name, an address or a network"),
+        ("", "must be a host's name, an address or a network"),
+    ],
+)
+def test_a_host_that_is_none_is_wrong(host: str, complaint: str) -> None:
+    """What the guard could not take is told where it stands, and the guard would not take it."""
+    [found] = issues(f'inputs: {{allow_hosts: ["files.corp.example", "{host}"]}}')
+    assert found.startswith(f"1:46: inputs.allow_hosts.1: {complaint}")
+    with pytest.raises(ValueError):
+        Guard([host])

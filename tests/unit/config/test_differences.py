@@ -16,6 +16,7 @@ models: {a: {weights: "file:a"}, r: {targets: [a, demo]}, s: a, t: a, gone: {wei
 NEW = """
 server: {port: 2, max_nesting: 11}
 retry: {attempts: 5}
+inputs: {allow_hosts: [box]}
 log: {level: debug}
 providers: {openai: {api_key: new-key, headers: {X: new-header}}, box: {preset: ollama}, more: {preset: ollama}}
 models: {a: {weights: "file:a", slots: 3}, r: {targets: [demo], choose: price}, s: demo, t: {targets: [a]}, u: a}
@@ -36,6 +37,7 @@ def test_what_differs_is_told_in_words() -> None:
     assert found.taken == (
         "server.max_nesting: 10 → 11",
         "retry.attempts: 2 → 5",
+        "inputs.allow_hosts: [] → ['box']",
         "provider openai changed (api_key, headers)",
         "provider gone removed",
         "provider more added",

@@ -154,8 +154,8 @@ oops: 1
         "8:16: models.q.weights: must be `file:` and a path, such as `file:/models/qwen.gguf`.",
         "8:32: models.q.slots: must be at least 1.",
         "9:7: demo: must be true or false.",
-        "10:1: unknown key `oops` (known: `demo`, `log`, `model_folders`, `models`, `providers`, `retry`, "
-        "`server`, `timeouts`, `version`).",
+        "10:1: unknown key `oops` (known: `demo`, `inputs`, `log`, `model_folders`, `models`, `providers`, "
+        "`retry`, `server`, `timeouts`, `version`).",
     ]
 
 

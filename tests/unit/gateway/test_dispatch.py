@@ -21,6 +21,7 @@ from pluggably.domain.generation import (
     ItemDelta,
     ItemStarted,
     Leased,
+    MediaKind,
     Message,
     Progress,
     ServedBy,
@@ -93,6 +94,9 @@ class Scripted:
                     yield step
         finally:
             self.closed += 1
+
+    def takes_urls(self, target: Target) -> tuple[MediaKind, ...]:
+        return ()
 
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
         return Foresight()
@@ -506,6 +510,9 @@ class Turns:
         async with aclosing(script.generate(request, target, patience, credential)) as batches:
             async for batch in batches:
                 yield batch
+
+    def takes_urls(self, target: Target) -> tuple[MediaKind, ...]:
+        return ()
 
     def foresee(self, request: GenerationRequest, target: Target) -> Foresight:
         return self.foresight

@@ -178,6 +178,22 @@ def test_first_requests_share_one_start():
     run(scenario)
 
 
+def test_how_a_model_was_last_reached_is_remembered():
+    """Before its first worker nothing is known of a model's wire; after it, also once the worker has gone."""
+
+    async def scenario():
+        house = House().add()
+        known = Target(backend="fake", model="m", location="local")
+        unknown = Target(backend="fake", model="n", location="local")
+        assert house.pool.last_endpoint(known) is None
+        endpoint = await house.use()
+        await house.pool.unload("m")
+        assert house.pool.last_endpoint(known).codec is endpoint.codec
+        assert house.pool.last_endpoint(unknown) is None
+
+    run(scenario)
+
+
 def test_waiting_tells_progress():
     """A lease tells that the model loads, then its place in the queue, until it has its endpoint."""
 
