@@ -5,6 +5,27 @@ from __future__ import annotations
 from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
 MAKERS: dict[str, Preset] = {
+    # docs.cohere.com/reference/chat and the types of cohere 7.3.1 (2026-11)
+    "cohere": Preset(
+        title="Cohere",
+        checked="2026-11-23",
+        codec="cohere",
+        base_url="https://api.cohere.com",
+        docs="https://docs.cohere.com/reference/chat",
+        price_list="cohere",
+        # "CO_API_KEY is preferred (and documented)": client.py of cohere 7.3.1.
+        key_env="CO_API_KEY",
+        # …/reference/list-models: 20 a page unless asked for more, 1,000 at most.
+        models=ModelList(path="/v1/models?page_size=1000", form="cohere"),
+        # …/docs/rate-limits: trial keys, "free but limited in usage".
+        free_tier=True,
+        options={
+            # …/docs/reasoning and …/docs/models: these do not reason.
+            "model_rules": (
+                {"models": r"command-(r|a-(03|translate|vision)|light|nightly)|c4ai-|command$", "lacks": ("reasoning",)},
+            ),
+        },
+    ),
     # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
     "deepseek": Preset(
         title="DeepSeek",
