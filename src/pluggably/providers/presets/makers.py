@@ -22,7 +22,10 @@ MAKERS: dict[str, Preset] = {
         options={
             # …/docs/reasoning and …/docs/models: these do not reason.
             "model_rules": (
-                {"models": r"command-(r|a-(03|translate|vision)|light|nightly)|c4ai-|command$", "lacks": ("reasoning",)},
+                {
+                    "models": r"command-(r|a-(03|translate|vision)|light|nightly)|c4ai-|command$",
+                    "lacks": ("reasoning",),
+                },
             ),
         },
     ),
