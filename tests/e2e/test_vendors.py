@@ -11,9 +11,10 @@ from e2e.conftest import PROVIDER_KEY
 from e2e.harness import Client, Gateway, eventually, start_gateway
 from e2e.protocol import Json
 from pluggably.testing.fake_cohere import FakeCohere
+from pluggably.testing.fake_mistral import FakeMistral
 from pluggably.testing.fake_vendor import FakeVendor, running
 
-FAKES: dict[str, type[FakeVendor]] = {"cohere": FakeCohere}
+FAKES: dict[str, type[FakeVendor]] = {"cohere": FakeCohere, "mistral": FakeMistral}
 WEATHER: Json = {
     "type": "function",
     "name": "get_weather",
