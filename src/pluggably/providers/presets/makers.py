@@ -20,12 +20,11 @@ MAKERS: dict[str, Preset] = {
         # …/docs/rate-limits: trial keys, "free but limited in usage".
         free_tier=True,
         options={
-            # …/docs/reasoning and …/docs/models: these do not reason.
             "model_rules": (
-                {
-                    "models": r"command-(r|a-(03|translate|vision)|light|nightly)|c4ai-|command$",
-                    "lacks": ("reasoning",),
-                },
+                # …/docs/reasoning and …/docs/models: these do not reason.
+                {"models": r"command-(r|a-(03|translate|vision))|c4ai-|tiny-aya", "lacks": ("reasoning",)},
+                # `tool_choice`: "only compatible with models Command-r7b and newer".
+                {"models": r"command-r(-plus)?($|-\d\d-2024)", "lacks": ("tool_choice",)},
             ),
         },
     ),

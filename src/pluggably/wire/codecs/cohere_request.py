@@ -158,6 +158,8 @@ def _put_tools(
     if not request.tools:
         return
     check_tool_choice(request.tool_choice, lacks | {"named_tool"}, backend)
+    if "tool_choice" in lacks and request.tool_choice == "none":
+        return
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
     if isinstance(request.tool_choice, str) and request.tool_choice != "auto":
         value["tool_choice"] = request.tool_choice.upper()

@@ -67,7 +67,8 @@ def _refused_body(value: Any, asked: Asked, told: str) -> InvalidRequest | None:
         said.append(f"{shown('.'.join(place), 100)}: {message}" if place else message)
         violations.append(Violation(_pointer(place, asked) or "", message))
     detail = shown("; ".join(said)) or "the body is refused."
-    return InvalidRequest(f"{told}: {detail}", pointer=violations[0].pointer or None, violations=violations)
+    pointer = violations[0].pointer or None if violations else None
+    return InvalidRequest(f"{told}: {detail}", pointer=pointer, violations=violations)
 
 
 def _pointer(place: list[str], asked: Asked) -> str | None:

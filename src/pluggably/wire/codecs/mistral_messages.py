@@ -59,6 +59,11 @@ class Messages:
         origins: list[int] = []
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
+                if theirs["role"] == "assistant" and not theirs["content"] and "tool_calls" not in theirs:
+                    # "Assistant message must have either content or tool_calls": its error 3240.
+                    detail = f"{self._backend} takes no message of the assistant's without content"
+                    self._omissions.note("part_dropped", f"/input/{index}", detail)
+                    continue
                 if theirs["role"] == "user" and built and built[-1]["role"] == "tool":
                     built.append({"role": "assistant", "content": _AFTER_TOOLS})
                     origins.append(index)
