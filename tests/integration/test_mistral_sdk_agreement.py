@@ -30,6 +30,8 @@ OF_NO_TYPE = {"options-on-messages-and-parts", "chunks-handed-back"}
 SENT = [each for each in ALL if each.call and "body" in each.call and each.title not in OF_NO_TYPE]
 # Forms of an answer that the SDK does not read: a stream where none was asked for, pings, chunks of an unknown type.
 UNREADABLE = {"stream-where-plain-was-asked", "events-with-names-and-comments", "chunk-of-another-kind", "references"}
+# The codec takes off the beginning that the client gave.
+UNREADABLE |= {"a-last-word-of-the-assistant-is-a-prefix", "streamed-prefix"}
 ANSWERED = [
     each for each in SENT + [one for one in ALL if not one.call] if each.answer and each.title not in UNREADABLE
 ]

@@ -5,9 +5,9 @@ answers typed in `mistral_reply`, errors read in `mistral_faults`. It is a siste
 what is truly the same.
 
 What surprises: content may be a list of chunks, and in a stream now a text and now a list. Thoughts are reasoning; a
-signature of them, or what else is no text, is kept in the `provider_state`. References are annotations of the text
-that they follow, and a chunk of any other kind is a `provider_item`. A stream is good only with a finish reason and
-its mark, `data: [DONE]`.
+signature of them, or what else is no text, is kept in the `provider_state`. References are annotations of the text that
+they follow, and a chunk of any other kind is a `provider_item`. An answer whose beginning the client gave repeats it,
+and here does not. A stream is good only with a finish reason and its mark, `data: [DONE]`.
 
 Source: docs.mistral.ai/api/endpoint/chat, …/endpoint/embeddings and …/capabilities/reasoning (2026-11); the types of
 mistralai 3.7.0.
@@ -29,6 +29,7 @@ from pluggably.domain.generation import (
     ProviderItem,
     ProviderState,
     Reasoning,
+    TokenLogprob,
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
@@ -50,6 +51,7 @@ from pluggably.wire.codecs.mistral_options import MistralOptions
 from pluggably.wire.codecs.mistral_reply import (
     FINISH_REASONS,
     Delta,
+    PrefixCut,
     decode_completion,
     is_plain_thinking,
     thoughts_of,
@@ -72,6 +74,7 @@ class MistralCodec:
         self._options = options
         self._items = OutputItems()
         self._calls = OpenCalls(self._items)
+        self._prefix = PrefixCut({})
         self._thinking: JsonObject = {}  # the chunk that the open reasoning adds up to
         self._finish_reason: str | None = None
         self._usage: UsageReported | None = None
@@ -86,6 +89,7 @@ class MistralCodec:
             body = embeddings_body(request, address.model, address.backend, self._options)
         else:
             body = chat_body(request, address.model, address.backend, stream, self._options)
+            self._prefix = PrefixCut(body.value["messages"][-1] if body.value["messages"] else {})
         self._asked = Asked(
             backend=address.backend,
             model=address.model,
@@ -177,7 +181,8 @@ class MistralCodec:
         if self._finish_reason == "error":
             raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
         has_calls = self._items.has_tool_calls
-        events = self._items.close()
+        rest = self._prefix.rest()
+        events = (self._items.text(rest) if rest else []) + self._items.close()
         reason = FINISH_REASONS.get(self._finish_reason or "", "stop")
         if has_calls and reason == "stop":
             reason = "tool_calls"
@@ -193,17 +198,16 @@ class MistralCodec:
         """The events of a message, or of a piece of one."""
         content = delta.content
         if isinstance(content, str) and content and scores is None and delta.tool_calls is None:
-            return self._items.text(content)
+            return self._text(content)
         events: list[Event] = []
         scored = scores_of(scores)
         if isinstance(content, list):
             for chunk in content:
                 events += self._chunk(chunk)
         elif content:
-            events += self._items.text(content, scored)
-            scored = None
-        if scored:
-            events += self._items.text("", scored)
+            events += self._text(content, scored)
+        if scored and not isinstance(content, str):
+            events += self._text("", scored)
         for piece in delta.tool_calls or ():
             events += self._calls.take(piece, self._asked.backend)
         return events
@@ -211,7 +215,7 @@ class MistralCodec:
     def _chunk(self, chunk: JsonObject) -> list[Event]:
         kind = chunk.get("type")
         if kind == "text":
-            return self._items.text(chunk["text"]) if chunk.get("text") else []
+            return self._text(chunk.get("text") or "")
         if kind == "thinking":
             return self._thoughts(chunk)
         if kind in _REFERENCES:
@@ -219,6 +223,10 @@ class MistralCodec:
             self._items.attached.setdefault("annotations", []).append(chunk)
             return events
         return self._items.whole(ProviderItem(self._asked.backend, chunk))
+
+    def _text(self, piece: str, scored: list[TokenLogprob] | None = None) -> list[Event]:
+        piece = self._prefix.cut(piece)
+        return self._items.text(piece, scored) if piece or scored else []
 
     def _thoughts(self, chunk: JsonObject) -> list[Event]:
         """A chunk of thoughts is whole, or in a stream a piece; a signature ends it."""

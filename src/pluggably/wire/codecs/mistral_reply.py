@@ -56,6 +56,34 @@ class Completion(Struct, gc=False):
         return self.object == "error" or self.choices is None
 
 
+class PrefixCut:
+    """Takes the beginning that the client gave from an answer that repeats it: a prefix forces the model "to start its
+    answer by the content of the message" (mistralai 3.7.0, assistantmessage.py). It may come in pieces, so what agrees
+    with it is held back."""
+
+    def __init__(self, message: JsonObject) -> None:
+        content = message.get("content") if message.get("prefix") else None
+        chunks = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+        self._awaited = "".join(chunk["text"] for chunk in chunks if chunk.get("type") == "text")
+        self._held = ""
+
+    def cut(self, piece: str) -> str:
+        """What of a piece is new."""
+        if not self._awaited:
+            return piece
+        held = self._held + piece
+        if len(held) < len(self._awaited) and self._awaited.startswith(held):
+            self._held = held
+            return ""
+        awaited, self._awaited, self._held = self._awaited, "", ""
+        return held.removeprefix(awaited)
+
+    def rest(self) -> str:
+        """What is held back when the answer ends."""
+        held, self._awaited, self._held = self._held, "", ""
+        return held
+
+
 def thoughts_of(chunk: JsonObject) -> str:
     """The text of a chunk `thinking`."""
     inner = chunk.get("thinking")
