@@ -106,15 +106,17 @@ def facts(name: str, preset: Preset) -> str:
     rows.append(("address", f"`{preset.base_url}`"))
     rows.append(("wire", f"`{preset.codec}`"))
     rows += [("wire", f"`{rule.codec}` for models that match `{_cell(rule.models)}`") for rule in preset.codec_rules]
-    codec = Plugins(CODECS)[preset.codec]
-    if codec.Options is OpenAIOptions:
-        rows += _openai_facts(msgspec.convert(msgspec.to_builtins(preset.options), OpenAIOptions))
+    options = msgspec.convert(msgspec.to_builtins(preset.options), Plugins(CODECS)[preset.codec].Options)
+    if hasattr(options, "inputs"):
+        rows.append(("takes beside text", _list(INPUTS[one] for one in options.inputs) or "nothing"))
+    if isinstance(options, OpenAIOptions):
+        rows += _openai_facts(options)
     rows.append(("its documentation", f"<{preset.docs}>, read on {preset.checked}"))
     return "\n".join(["| | |", "|---|---|", *(f"| {left} | {right} |" for left, right in rows)])
 
 
 def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
-    rows = [("takes beside text", _list(INPUTS[one] for one in options.inputs) or "nothing")]
+    rows = []
     dropped = [_place(lack) for lack in options.lacks if lack not in REFUSED]
     refused = [_place(lack) for lack in options.lacks if lack in REFUSED]
     if options.stop_limit is not None:

@@ -458,6 +458,14 @@ def _agreed(rows: list[Entry], name: str) -> bool | None:
     return values.pop() if len(values) == 1 else None
 
 
+def _cohere(model_id: str, entry: Entry) -> Listed:
+    """What a model is for stands in `endpoints`, what it can in `features`."""
+    found = _strings(entry, (("endpoints",),)) or []
+    kind = "chat" if "chat" in found else "embedding" if "embed" in found else "rerank" if "rerank" in found else None
+    plain = {"type": kind, "context_length": entry.get("context_length"), "supported_features": entry.get("features")}
+    return Listed(_described(model_id, plain))
+
+
 def _with_max_tokens(model_id: str, entry: Entry) -> Listed:
     """Anthropic and Vercel call the longest answer `max_tokens`, which is the context elsewhere."""
     quote = _vercel_quote(entry)
@@ -545,6 +553,8 @@ FORMS: dict[str, Form] = {
     "fireworks": Form(ids=("name",), next=_cursor("nextPageToken", "pageToken")),
     # developers.cloudflare.com/api/resources/ai/subresources/models
     "cloudflare": Form(ids=("name",), reads=_cloudflare, next=_numbered),
+    # docs.cohere.com/reference/list-models
+    "cohere": Form(ids=("name",), reads=_cohere, next=_cursor("next_page_token", "page_token")),
     # docs.github.com/rest/models/catalog
     "github": Form(),
     # platform.claude.com/docs/en/api/models/list

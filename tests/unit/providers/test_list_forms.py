@@ -509,6 +509,43 @@ def test_cloudflare() -> None:
     assert (drawn.price, drawn.output_modalities) == (None, ())
 
 
+def test_cohere() -> None:
+    """docs.cohere.com/reference/list-models; a model's name is its id, and a page names the next one."""
+    found = page(
+        "cohere",
+        {
+            "models": [
+                {
+                    "name": "command-a-plus-05-2026",
+                    "is_deprecated": False,
+                    "endpoints": ["generate", "chat"],
+                    "finetuned": False,
+                    "context_length": 256000.0,
+                    "tokenizer_url": "https://storage.googleapis.com/cohere-public/tokenizers/x.json",
+                    "default_endpoints": [],
+                    "features": ["json_mode", "json_schema", "safety_modes", "strict_tools", "tools", "vision"],
+                },
+                {"name": "embed-v4.0", "endpoints": ["embed", "classify"], "context_length": 128000},
+                {"name": "rerank-v4.0-pro", "endpoints": ["rerank"], "context_length": 32768},
+                {"name": "north-mini", "endpoints": [], "features": None},
+            ],
+            "next_page_token": "bW9kZWxz",
+        },
+    )
+    assert found.next == {"page_token": "bW9kZWxz"}
+    models = {each.model.id: each.model for each in found.models}
+    assert models["command-a-plus-05-2026"] == RemoteModel(
+        id="command-a-plus-05-2026",
+        context_tokens=256_000,
+        input_modalities=("text", "image"),
+        output_modalities=("text",),
+        capabilities=Capabilities(tools=True, json_schema=True),
+    )
+    assert models["embed-v4.0"].output_modalities == ("embedding",)
+    assert models["rerank-v4.0-pro"].output_modalities == ()
+    assert models["north-mini"] == RemoteModel(id="north-mini")
+
+
 def test_github() -> None:
     """GitHub Models (docs.github.com/rest/models/catalog, 2026-11) answers a bare array."""
     entry = {

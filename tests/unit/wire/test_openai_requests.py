@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -250,21 +249,6 @@ def test_a_schema_is_refused_where_it_would_not_be_obeyed() -> None:
     assert refused.value.pointer == "/response_format"
 
 
-def test_the_ids_of_tool_calls_are_made_to_fit() -> None:
-    """Mistral takes nine letters and digits; the call and its result keep naming each other."""
-    call = {"type": "tool_call", "id": "call_abc", "name": "f", "arguments": "{}"}
-    result = {"type": "tool_result", "tool_call_id": "call_abc", "content": "1"}
-    fits = {"type": "tool_call", "id": "D681PevKs", "name": "f", "arguments": "{}"}
-    body = sent(
-        {"input": [{"role": "assistant", "content": [call, fits]}, {"role": "tool", "content": [result]}]},
-        options=OpenAIOptions(short_call_ids=True),
-    )
-    first, second = body["messages"][0]["tool_calls"]
-    assert re.fullmatch("[a-zA-Z0-9]{9}", first["id"])
-    assert body["messages"][1]["tool_call_id"] == first["id"]
-    assert second["id"] == "D681PevKs"
-
-
 def test_messages_of_one_role_become_one_where_roles_must_take_turns() -> None:
     """Nothing that was said is lost, and the results of tools stay apart."""
     image = {"type": "image", "url": "https://a.test/i.png"}
@@ -311,14 +295,6 @@ def test_a_certain_tool_is_refused_where_none_can_be_demanded() -> None:
     )
     with pytest.raises(UnsupportedParameter, match="certain tool"):
         sent({"input": "Hi", "tools": [tool], "tool_choice": {"name": "f"}}, options=options)
-
-
-def test_a_seed_and_a_size_may_have_other_names() -> None:
-    """Mistral's are `random_seed` and `output_dimension`."""
-    options = OpenAIOptions(seed_field="random_seed", dimensions_field="output_dimension")
-    assert sent({"input": "Hi", "parameters": {"seed": 3}}, options=options)["random_seed"] == 3
-    body = sent({"modality": "embedding", "input": "Hi", "parameters": {"dimensions": 8}}, options=options)
-    assert body["output_dimension"] == 8
 
 
 def test_embeddings_are_refused_where_there_are_none() -> None:

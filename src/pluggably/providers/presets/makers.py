@@ -65,6 +65,29 @@ MAKERS: dict[str, Preset] = {
             "model_rules": _ANTHROPIC_MODEL_RULES,
         },
     ),
+    # docs.cohere.com/reference/chat and the types of cohere 7.3.1 (2026-11)
+    "cohere": Preset(
+        title="Cohere",
+        checked="2026-11-23",
+        codec="cohere",
+        base_url="https://api.cohere.com",
+        docs="https://docs.cohere.com/reference/chat",
+        price_list="cohere",
+        # "CO_API_KEY is preferred (and documented)": client.py of cohere 7.3.1.
+        key_env="CO_API_KEY",
+        # …/reference/list-models: 20 a page unless asked for more, 1,000 at most.
+        models=ModelList(path="/v1/models?page_size=1000", form="cohere"),
+        # …/docs/rate-limits: trial keys, "free but limited in usage".
+        free_tier=True,
+        options={
+            "model_rules": (
+                # …/docs/reasoning and …/docs/models: these do not reason.
+                {"models": r"command-(r|a-(03|translate|vision))|c4ai-|tiny-aya", "lacks": ("reasoning",)},
+                # `tool_choice`: "only compatible with models Command-r7b and newer".
+                {"models": r"command-r(-plus)?($|-\d\d-2024)", "lacks": ("tool_choice",)},
+            ),
+        },
+    ),
     # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
     "deepseek": Preset(
         title="DeepSeek",
@@ -98,31 +121,17 @@ MAKERS: dict[str, Preset] = {
             ),
         },
     ),
-    # docs.mistral.ai/api/endpoint/chat and the types of mistralai 3.7.0 (2026-11). What it does not name it refuses,
-    # with a status of 422 and `extra_forbidden`.
+    # docs.mistral.ai/api/endpoint/chat and the types of mistralai 3.7.0 (2026-11)
     "mistral": Preset(
         title="Mistral AI",
-        checked="2026-11-22",
+        checked="2026-11-23",
+        codec="mistral",
         base_url="https://api.mistral.ai/v1",
         docs="https://docs.mistral.ai/api/endpoint/chat",
         price_list="mistral",
         key_env="MISTRAL_API_KEY",
         # docs.mistral.ai/deployment/ai-studio/tier: the Experiment plan.
         free_tier=True,
-        options={
-            # Not named; the last chunk tells the usage unasked.
-            "stream_options": False,
-            "seed_field": "random_seed",
-            "dimensions_field": "output_dimension",
-            # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
-            "short_call_ids": True,
-            # "Unexpected role 'user' after role 'tool'": its error 3230. These are the words of Mistral's own command
-            # line there (github.com/mistralai/mistral-vibe, `_ensure_assistant_after_tools`).
-            "after_tools": "Understood.",
-            # …/capabilities/vision. Its parts for documents and audio have a form of their own.
-            "inputs": ("image", "image_url"),
-            "lacks": ("min_p",),
-        },
     ),
     # platform.kimi.ai/docs/api/chat (2026-11), with its OpenAPI document, and …/docs/api/models-overview
     "moonshot": Preset(

@@ -14,7 +14,6 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 from __future__ import annotations
 
 from typing import ClassVar
-from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
@@ -45,6 +44,7 @@ from pluggably.wire.codec import (
     ignored_tool_choice,
     json_body,
 )
+from pluggably.wire.codecs.openai_calls import OpenCalls
 from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.openai_reply import (
@@ -59,7 +59,6 @@ from pluggably.wire.codecs.openai_reply import (
     decode_completion,
     decode_embeddings,
     scores_of,
-    split_content,
 )
 from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
 from pluggably.wire.framing import whole_stream
@@ -75,8 +74,7 @@ class OpenAICodec:
     def __init__(self, options: OpenAIOptions) -> None:
         self._options = options
         self._items = OutputItems()
-        self._calls: dict[int | None, _OpenCall] = {}
-        self._call_count = 0
+        self._calls = OpenCalls(self._items)
         self._late_details: list[JsonObject] = []
         self._extras: JsonObject = {}
         self._finish_reason: str | None = None
@@ -234,9 +232,6 @@ class OpenAICodec:
         items = self._items
         thought = delta.reasoning_content or delta.reasoning
         content = delta.content
-        if isinstance(content, list):
-            own_thought, content = split_content(content)
-            thought = own_thought or thought
         if self._think_tags is not None and content:
             tagged, content = self._think_tags.split(content)
             thought = tagged or thought
@@ -255,32 +250,15 @@ class OpenAICodec:
         if delta.refusal:
             events += items.refusal(delta.refusal)
         for piece in delta.tool_calls or ():
-            events += self._take_call(piece)
+            events += self._calls.take(piece, self._asked.backend)
         if delta.function_call is not None:
-            events += self._take_call(CallPiece(index=_LEGACY_CALL, function=delta.function_call))
+            legacy = CallPiece(index=_LEGACY_CALL, function=delta.function_call)
+            events += self._calls.take(legacy, self._asked.backend)
         if delta.audio is not None:
             self._extras["audio"] = _joined(self._extras.get("audio"), delta.audio)
         if delta.images:
             self._extras["images"] = [*self._extras.get("images", ()), *delta.images]
         return events
-
-    def _take_call(self, piece: CallPiece) -> list[Event]:
-        """A tool call comes whole or in pieces. Pieces are told apart by `index`; some servers leave that out, or
-        give every call the same one, and then a new `id` begins a call, or without ids a name does."""
-        function = piece.function
-        name = (function.name if function else None) or ""
-        arguments = (function.arguments if function else None) or ""
-        if not isinstance(arguments, str):
-            arguments = json_body(arguments).decode()
-        call = self._calls.get(piece.index)
-        if call is None or (piece.id and piece.id != call.given_id) or (piece.index is None and name and not piece.id):
-            if not name:
-                raise BackendInvalidResponse(f"{self._asked.backend} sent a tool call without a name.")
-            call = self._calls[piece.index] = _OpenCall(self._call_count, piece.id or "")
-            self._call_count += 1
-            id_ = piece.id or f"call_{uuid4().hex[:24]}"
-            return self._items.tool_call(call.key, arguments, id=id_, name=name)
-        return self._items.tool_call(call.key, arguments)
 
     def _take_details(self, details: list[JsonObject], thought: str | None) -> list[Event]:
         """OpenRouter's reasoning blocks, which are to be handed back as they came, beside their text."""
@@ -303,11 +281,6 @@ class OpenAICodec:
             return []
         self._usage = usage
         return [usage]
-
-
-class _OpenCall(Struct, frozen=True):
-    key: int
-    given_id: str
 
 
 def _is_plain(delta: Delta) -> bool:

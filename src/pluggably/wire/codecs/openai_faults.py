@@ -221,7 +221,7 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
     told = f"{asked.backend} answered {status}" if status else f"{asked.backend} failed"
     said = f"{told}: {complaint.message}" if complaint.message else f"{told}."
     facts: dict[str, Any] = {"backend_status": status, "backend_code": complaint.code}
-    pointer = _pointer(complaint.param, asked)
+    pointer = pointer_of(complaint.param, asked)
     meaning = _meaning(complaint, asked.error_codes)
     if meaning == "context":
         return ContextLengthExceeded(said, pointer="/input")
@@ -338,7 +338,7 @@ def shown(value: Any, limit: int = MAX_SHOWN) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _pointer(param: str | None, asked: Asked) -> str | None:
+def pointer_of(param: str | None, asked: Asked) -> str | None:
     """`messages[2].content[0]` as a pointer into our request."""
     steps = re.findall(r"[^.\[\]]+", param or "")
     if not steps:

@@ -11,8 +11,6 @@ types of the openai package 3.54.0.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,10 +49,6 @@ _AUDIO_FORMATS = {
 _RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async"})
 
 
-# "must be a-z, A-Z, 0-9, with a length of 9": Mistral's error 3280.
-_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
-
-
 class Messages:
     """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
 
@@ -69,9 +63,6 @@ class Messages:
         origins: list[int] = []
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
-                if self._options.after_tools and theirs["role"] == "user" and built and built[-1]["role"] == "tool":
-                    built.append({"role": "assistant", "content": self._options.after_tools})
-                    origins.append(index)
                 own = own_options(message.provider_options, self._backend)
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
@@ -169,8 +160,11 @@ class Messages:
                         pointer=f"{pointer}/content/{index}",
                     )
             text = "\n".join(piece.text for piece in part.content if isinstance(piece, Text))
-        call_id = self._call_id(part.tool_call_id)
-        theirs: JsonObject = {"role": "tool", "tool_call_id": call_id, "content": result_text(part, text)}
+        theirs: JsonObject = {
+            "role": "tool",
+            "tool_call_id": part.tool_call_id,
+            "content": result_text(part, text),
+        }
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:
@@ -214,18 +208,12 @@ class Messages:
     def _call(self, part: ToolCall) -> JsonObject:
         # Empty arguments are no JSON, and servers parse them.
         function = {"name": part.name, "arguments": part.arguments or "{}"}
-        theirs: JsonObject = {"id": self._call_id(part.id), "type": "function", "function": function}
+        theirs: JsonObject = {"id": part.id, "type": "function", "function": function}
         return merged(theirs, self._own_of_answer(part))
 
     def _own_of_answer(self, part: Text | ToolCall) -> Mapping[str, Any]:
         own = own_options(part.provider_options, self._backend)
         return {key: value for key, value in own.items() if key not in _RESPONSES_ONLY} if own else own
-
-    def _call_id(self, given: str) -> str:
-        """The id of a tool call. Another vendor's may not fit, and the same id must become the same in each place."""
-        if not self._options.short_call_ids or _SHORT_ID.fullmatch(given):
-            return given
-        return hashlib.sha256(given.encode()).hexdigest()[:9]
 
     def _take_reasoning(self, part: Reasoning, pointer: str, thoughts: list[str], states: list[Any]) -> None:
         state = part.provider_state

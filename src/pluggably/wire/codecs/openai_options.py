@@ -119,16 +119,9 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
-    # Whether the ids of tool calls must be nine letters and digits (Mistral). Others are replaced in the request.
-    short_call_ids: bool = False
     # Whether, after the system messages, user and assistant must take turns. Messages of one role that follow each
     # other are sent as one.
     taking_turns: bool = False
-    # What an assistant is made to say between the result of a tool and a message of the user, where that one may not
-    # follow at once (Mistral).
-    after_tools: str | None = None
-    seed_field: Literal["seed", "random_seed"] = "seed"
-    dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
     # How many stop sequences are taken; None: no limit known.
     stop_limit: int | None = None
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")

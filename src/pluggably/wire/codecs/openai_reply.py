@@ -52,15 +52,6 @@ class FunctionPiece(Struct, gc=False):
     arguments: str | JsonObject | None = None
 
 
-class ContentPiece(Struct, gc=False):
-    """A part of an answer that comes as a list: Mistral's, of which only models that reason have `thinking`
-    (docs.mistral.ai/capabilities/reasoning; mistralai 3.7.0, thinkchunk.py)."""
-
-    type: str = "text"
-    text: str | None = None
-    thinking: str | list[ContentPiece] | None = None
-
-
 class CallPiece(Struct, gc=False):
     """A tool call, or a piece of one. OpenAI counts them by `index` and names them by `id` in the first piece only."""
 
@@ -72,7 +63,7 @@ class CallPiece(Struct, gc=False):
 class Delta(Struct, gc=False):
     """What one choice says: a whole message, or a piece of it."""
 
-    content: str | list[ContentPiece] | None = None
+    content: str | None = None
     tool_calls: list[CallPiece] | None = None
     # llama.cpp's server (tools/server/README.md, "Reasoning support"), DeepSeek, vLLM
     reasoning_content: str | None = None
@@ -178,20 +169,6 @@ class Embeddings(Struct):
     data: list[Vector] | None = None
     usage: TokenCounts | None = None
     error: Any = None
-
-
-def split_content(pieces: list[ContentPiece]) -> tuple[str, str]:
-    """The thoughts and the text of a content that comes as a list."""
-    thoughts: list[str] = []
-    texts: list[str] = []
-    for piece in pieces:
-        if isinstance(piece.thinking, list):
-            thoughts += (inner.text or "" for inner in piece.thinking)
-        elif piece.thinking:
-            thoughts.append(piece.thinking)
-        elif piece.text:
-            texts.append(piece.text)
-    return "".join(thoughts), "".join(texts)
 
 
 class ThinkTags:

@@ -63,9 +63,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
         value["stream"] = True
     _put_text_parameters(value, request.text, options, lacks, omissions, backend)
     _put_effort(value, request.text, model, options, lacks, omissions, backend)
-    _put_tools(value, request, lacks, omissions, backend)
-    _put_response_format(value, request, lacks, backend)
-    _merge_own(value, request.provider_options.get(backend), backend)
+    put_tools(value, request, lacks, omissions, backend)
+    put_response_format(value, request, lacks, backend)
+    merge_own(value, request.provider_options.get(backend), backend)
     if stream and options.stream_options:
         given = value.get("stream_options")
         value["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}
@@ -84,8 +84,8 @@ def embeddings_body(request: GenerationRequest, model: str, backend: str, option
                 f"{backend} makes embeddings of one size only; leave `dimensions` out.",
                 pointer="/parameters/dimensions",
             )
-        value[options.dimensions_field] = parameters.dimensions
-    _merge_own(value, request.provider_options.get(backend), backend)
+        value["dimensions"] = parameters.dimensions
+    merge_own(value, request.provider_options.get(backend), backend)
     return Body(value, Omissions(request, backend))
 
 
@@ -109,7 +109,7 @@ def _put_text_parameters(
         if name in lacks:
             omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
         else:
-            value[options.seed_field if name == "seed" else name] = wanted
+            value[name] = wanted
     stops = parameters.stops()
     if stops:
         _check_stops(stops, options, lacks, backend)
@@ -165,7 +165,7 @@ def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[
         )
 
 
-def _put_tools(
+def put_tools(
     value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], omissions: Omissions, backend: str
 ) -> None:
     if not request.tools:
@@ -213,7 +213,7 @@ def _tool(tool: Tool, backend: str) -> JsonObject:
     return merged({"type": "function", "function": function}, own)
 
 
-def _put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
+def put_response_format(value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], backend: str) -> None:
     wanted = request.response_format
     check_format(wanted, lacks, backend)
     if isinstance(wanted, JsonFormat):
@@ -237,7 +237,7 @@ def check_format(wanted: ResponseFormat | None, lacks: frozenset[Lack], backend:
 # ── provider options ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
+def merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
     """Puts the request's options for this backend into the body, over what stands there."""
     if own:
         refuse_own(own, _NOT_OVERRIDABLE, backend)

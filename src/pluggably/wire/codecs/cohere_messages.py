@@ -1,0 +1,215 @@
+"""Messages on Cohere's wire: our messages and parts as its.
+
+What surprises: what a model thinks has two places. Before calls of tools it is the message's `tool_plan`, elsewhere a
+block `thinking`; a reasoning item notes in its `provider_state` which one it was, to go back there. The result of a
+tool is a list of documents, so that the model can cite it: an object of JSON is one, a list of objects several, and
+other text goes as text. A message that says nothing is refused there, so it is left out.
+
+Source: docs.cohere.com/reference/chat, `messages`, and …/docs/tool-use-usage-patterns (2026-11); the types of the
+cohere package 7.3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Message,
+    Part,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.cohere_options import CohereOptions
+from pluggably.wire.codecs.openai_media import MediaRules, result_text
+from pluggably.wire.codecs.openai_messages import merged, own_options
+
+# What a reasoning item's `provider_state` says of its place.
+PLAN: JsonObject = {"type": "tool_plan"}
+THINKING: JsonObject = {"type": "thinking"}
+
+# Values stay as they were written, down to the digits of a number.
+_decode_documents = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str, msgspec.Raw]]).decode
+
+
+class Messages:
+    """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
+
+    def __init__(self, backend: str, options: CohereOptions, omissions: Omissions) -> None:
+        self._backend = backend
+        self._omissions = omissions
+        self._media_rules = MediaRules(backend, options.inputs)
+
+    def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
+        """Raises: InvalidRequest where nothing is said at all."""
+        built: list[JsonObject] = []
+        origins: list[int] = []
+        for index, message in enumerate(messages):
+            pointer = f"/input/{index}"
+            for theirs in self._message(message, pointer):
+                own = own_options(message.provider_options, self._backend)
+                if not own and not _says_anything(theirs):
+                    self._omissions.note("part_dropped", pointer, f"{self._backend} takes no message without content")
+                    continue
+                built.append(merged(theirs, own) if own else theirs)
+                origins.append(index)
+        if not built:
+            raise InvalidRequest(f"{self._backend} takes no empty input.", pointer="/input")
+        return built, origins
+
+    def _message(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            if message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
+                    pointer=f"{pointer}/content",
+                )
+            return [{"role": message.role, "content": content}]
+        if message.role == "assistant":
+            return [self._assistant(content, pointer)]
+        theirs: list[JsonObject] = []
+        blocks: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, ToolResult):
+                theirs.append(self._result(part, place))
+            elif message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
+                )
+            elif isinstance(part, ProviderItem):
+                self._drop_item(part, place)
+            elif isinstance(part, Text | Image | File | Audio):
+                blocks.append(self._content(part, message.role, place))
+            else:
+                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+        if blocks or not theirs:  # results first: they must follow the message that made the calls
+            theirs.append({"role": message.role, "content": _plain(blocks)})
+        return theirs
+
+    def _content(self, part: Text | Image | File | Audio, role: str, pointer: str) -> JsonObject:
+        own = dict(own_options(part.provider_options, self._backend))
+        if isinstance(part, Text):
+            return merged({"type": "text", "text": part.text}, own)
+        if role == "system":
+            raise UnsupportedParameter("A system message holds only text on this wire.", pointer=pointer)
+        if isinstance(part, Image):
+            image: JsonObject = {"url": self._media_rules.image_url(part, pointer)}
+            if "detail" in own:  # stands inside, as at OpenAI
+                image["detail"] = own.pop("detail")
+            return merged({"type": "image_url", "image_url": image}, own)
+        kind = "files: put their text into `documents` of its provider options" if isinstance(part, File) else "audio"
+        raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
+
+    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+        texts: list[str] = []
+        for index, piece in enumerate([Text(part.content)] if isinstance(part.content, str) else part.content):
+            if not isinstance(piece, Text):
+                raise UnsupportedParameter(
+                    f"{self._backend} takes only text as a tool's result; "
+                    "send the rest in a message of the role `user`.",
+                    pointer=f"{pointer}/content/{index}",
+                )
+            texts.append(piece.text)
+        if part.is_error:
+            blocks = [_text_block(result_text(part, "\n".join(texts)))]
+        else:
+            blocks = [block for text in texts for block in _documents(text)]
+        theirs: JsonObject = {"role": "tool", "tool_call_id": part.tool_call_id, "content": blocks}
+        return merged(theirs, own_options(part.provider_options, self._backend))
+
+    def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:
+        blocks: list[JsonObject] = []
+        calls: list[JsonObject] = []
+        plans: list[str] = []
+        has_calls = any(isinstance(part, ToolCall) for part in parts)
+        for index, part in enumerate(parts):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, Text):
+                own = own_options(part.provider_options, self._backend)
+                blocks.append(merged({"type": "text", "text": part.text}, own))
+            elif isinstance(part, Refusal):
+                blocks.append(_text_block(part.text))
+            elif isinstance(part, ToolCall):
+                # Empty arguments are no JSON.
+                function = {"name": part.name, "arguments": part.arguments or "{}"}
+                call: JsonObject = {"id": part.id, "type": "function", "function": function}
+                calls.append(merged(call, own_options(part.provider_options, self._backend)))
+            elif isinstance(part, Reasoning):
+                if not self._is_usable(part, place):
+                    continue
+                if has_calls and (part.provider_state is None or part.provider_state.data == PLAN):
+                    plans.append(part.text or "")
+                else:
+                    blocks.append({"type": "thinking", "thinking": part.text or ""})
+            elif isinstance(part, ProviderItem):
+                if part.provider == self._backend and isinstance(part.data, dict) and "type" in part.data:
+                    blocks.append(part.data)
+                else:
+                    self._drop_item(part, place)
+            else:
+                raise UnsupportedParameter(
+                    "An assistant message holds only text and tool calls on this wire.", pointer=place
+                )
+        message: JsonObject = {"role": "assistant"}
+        if blocks or not calls:
+            message["content"] = _plain(blocks)
+        if plans:
+            message["tool_plan"] = "".join(plans)
+        if calls:
+            message["tool_calls"] = calls
+        return message
+
+    def _is_usable(self, part: Reasoning, pointer: str) -> bool:
+        state = part.provider_state
+        if state is not None and (state.provider != self._backend or state.data not in (PLAN, THINKING)):
+            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
+            self._omissions.note(
+                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; {self._backend} cannot use it"
+            )
+            return False
+        return bool(part.text)
+
+    def _drop_item(self, part: ProviderItem, pointer: str) -> None:
+        detail = f"this item belongs to {part.provider}; {self._backend} cannot use it here"
+        self._omissions.note("part_dropped", pointer, detail)
+
+
+def _text_block(text: str) -> JsonObject:
+    return {"type": "text", "text": text}
+
+
+def _documents(text: str) -> list[JsonObject]:
+    """A text of a tool's result, as documents where it is made of JSON objects."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return [_text_block(text)]
+    try:
+        found = _decode_documents(text)
+    except (msgspec.DecodeError, RecursionError):
+        return [_text_block(text)]
+    documents = [found] if isinstance(found, dict) else found
+    return [{"type": "document", "document": {"data": data}} for data in documents] or [_text_block(text)]
+
+
+def _says_anything(message: JsonObject) -> bool:
+    return message["role"] == "tool" or bool(message.get("content")) or bool(message.get("tool_calls"))
+
+
+def _plain(blocks: list[JsonObject]) -> str | list[JsonObject]:
+    """A single text as a string, the form of the documented examples."""
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+        text: str = blocks[0]["text"]
+        return text
+    return blocks or ""
