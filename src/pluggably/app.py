@@ -156,7 +156,9 @@ class _Gateway:
         registrations = ModelStore(database)
 
         health, prices = Health(time.monotonic), Prices()
-        assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices, cache)
+        assembly = Assembly(
+            codecs, pool, LeasedBackend(pool, http), registrations, health, prices, cache, process_environment()
+        )
         live = Live(await assembly.snapshot(settings))
         closing.push_async_callback(lambda: live.current.retire())
         registry = Registry(live, pool, registrations, list(runners))

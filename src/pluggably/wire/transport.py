@@ -7,7 +7,7 @@ end becomes an error. Nothing is retried here: that is a decision, and decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -19,7 +19,7 @@ from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
 from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress
-from pluggably.wire.framing import NdjsonFramer, SseFramer
+from pluggably.wire.framing import FRAMERS
 
 log = structlog.get_logger()
 
@@ -120,15 +120,17 @@ async def attempt(
         call = step.next
         if call is None:
             break
-        headers = {**call.headers, **endpoint.headers}
+        headers: Mapping[str, str] = {**call.headers, **endpoint.headers}
         waits = patience if call.framing is not None else patience.for_whole()
         url = f"{call.url}?{endpoint.query}" if endpoint.query else call.url
+        if endpoint.signer is not None:
+            headers = await endpoint.signer.sign(call.method, url, headers, call.body)
         answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
                 raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))
             # What was asked as a stream may come whole, most often with the reason in it.
-            if call.framing is None or (call.framing == "sse" and answer.content_type == "application/json"):
+            if call.framing is None or (call.framing != "ndjson" and answer.content_type == "application/json"):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
                 step = _understood(partial(codec.receive, reply))
             else:
@@ -147,7 +149,7 @@ async def attempt(
 async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
-    framer = SseFramer() if framing == "sse" else NdjsonFramer()
+    framer = FRAMERS[framing]()
     while chunk := await answer.next_chunk():
         events, error = _events(codec, framer.feed(chunk))
         if events:
