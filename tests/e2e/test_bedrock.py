@@ -30,7 +30,7 @@ def fake() -> Iterator[FakeBedrock]:
 
 @pytest.fixture(scope="module")
 def gateway(fake: FakeBedrock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with four accounts: keys of the config, a profile's role, the machine's role, and a key of Bedrock's."""
+    """A gateway with keys of the config, a profile's role, the machine's role, and a key of Bedrock's own."""
     folder = tmp_path_factory.mktemp("gateway")
     profile = folder / "aws-config"
     profile.write_text(

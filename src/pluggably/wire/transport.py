@@ -15,10 +15,10 @@ import structlog
 
 from pluggably.domain.catalog import Foresight, Target
 from pluggably.domain.generation import Completed, Event, GenerationRequest, Leased, Progress, Warned
-from pluggably.errors import BackendInvalidResponse, PluggablyError
+from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
-from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
-from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress
+from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
+from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
 from pluggably.wire.framing import FRAMERS
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ async def attempt(
         waits = patience if call.framing is not None else patience.for_whole()
         url = f"{call.url}?{endpoint.query}" if endpoint.query else call.url
         if endpoint.signer is not None:
-            headers = await endpoint.signer.sign(call.method, url, headers, call.body)
+            headers = await _signed(endpoint.signer, call, url, headers, waits)
         answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
@@ -144,6 +144,18 @@ async def attempt(
         completed = completed or any(type(event) is Completed for event in step.events)
     if not completed:
         raise BackendInvalidResponse("The backend's answer ended without its end mark.")
+
+
+async def _signed(
+    signer: Signer, call: HttpCall, url: str, headers: Mapping[str, str], waits: Patience
+) -> Mapping[str, str]:
+    """The headers of a call that must be signed. Raises: BackendTimeout, and what the signer raises."""
+    limit_s = min(waits.first_event_s, waits.total_s)
+    try:
+        async with asyncio.timeout(limit_s):
+            return await signer.sign(call.method, url, headers, call.body)
+    except TimeoutError:
+        raise BackendTimeout(f"There was no credential for the backend within {limit_s:g} s.") from None
 
 
 async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:

@@ -49,7 +49,7 @@ class Conversation:
         self._backend = backend
         self._media = media
         self._omissions = omissions
-        self.system: list[JsonObject] = []
+        self.prompts: list[JsonObject] = []
         self.messages: list[JsonObject] = []
         # For each of the vendor's messages, the index of the message that it began with.
         self.origins: list[int] = []
@@ -62,7 +62,7 @@ class Conversation:
             if message.role == "system":
                 if self.messages:
                     self._omissions.hint(pointer, "system messages stand before the conversation there, not within it")
-                self.system += self._system(message, pointer)
+                self.prompts += self._system(message, pointer)
                 continue
             role = "assistant" if message.role == "assistant" else "user"
             blocks = self._blocks(message, role, pointer)

@@ -69,8 +69,8 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     conversation = Conversation(backend, Media(backend, options.inputs), omissions)
     conversation.build(request.messages)
     value: JsonObject = {"messages": conversation.messages}
-    if conversation.system:
-        value["system"] = conversation.system
+    if conversation.prompts:
+        value["system"] = conversation.prompts
     _put_parameters(value, request.text, model, options, omissions, backend)
     own_tools = _put_tools(value, request, conversation.has_tool_blocks, own, omissions, backend)
     _put_format(value, request, omissions, backend)
