@@ -25,4 +25,27 @@ CLOUDS: dict[str, Preset] = {
         # ListFoundationModels is at another host, `bedrock.{region}.amazonaws.com`, and its calls have to be signed.
         models=None,
     ),
+    # docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library and
+    # …/docs/authentication (2026-11)
+    "vertex-openai": Preset(
+        title="Google Vertex AI, by OpenAI's wire",
+        checked="2026-11-23",
+        base_url="https://{host}/v1/projects/{project}/locations/{location}/endpoints/openapi",
+        variables={
+            "project": Variable(means="the id of the Google Cloud project", env="GOOGLE_CLOUD_PROJECT"),
+            "location": Variable(means="the region whose models are asked", default="global"),
+            # Of a region: its name, a hyphen, and this.
+            "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
+        },
+        docs="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library",
+        # Only access tokens, which run out after an hour; Google's variables are set on many machines for something
+        # else.
+        needs_key=False,
+        needs_entry=True,
+        signing="google",
+        price_list="google",
+        models=None,
+        # "Supported parameters" names neither of these.
+        options={"lacks": ("top_k", "min_p", "embeddings")},
+    ),
 }
