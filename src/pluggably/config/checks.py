@@ -261,8 +261,8 @@ def _check_account(walk: Walk, name: str, entry: Provider, vocabulary: Vocabular
     for index, one in enumerate(entry.aws):
         half = (one.access_key_id is None) != (one.secret_access_key is None)
         if half or (one.access_key_id is None) == (one.profile is None):
-            place = (*path, "aws", str(index))
-            walk.wrong(walk.nodes[place], place, "must be `access_key_id` and `secret_access_key`, or a `profile`.")
+            where = (*path, "aws", str(index))
+            walk.wrong(walk.nodes[where], where, "must be `access_key_id` and `secret_access_key`, or a `profile`.")
     if preset is None or not entry.enabled:
         return
     for missing in Filling(preset, entry, environment).missing:
