@@ -157,6 +157,8 @@ def _key(preset: Preset) -> str:
     if preset.key_env is None:
         return "none needed"
     condition = "" if preset.needs_key else ", if it wants one"
+    if preset.signing is not None:
+        condition = ", or an account and an entry in the config"
     return f"`{preset.key_env}`{condition}" + (", and an entry in the config" if preset.needs_entry else "")
 
 

@@ -156,7 +156,8 @@ class _Gateway:
         registrations = ModelStore(database)
 
         health, prices = Health(time.monotonic), Prices()
-        assembly = Assembly(codecs, pool, LeasedBackend(pool, http), registrations, health, prices, metrics, cache)
+        local, environment = LeasedBackend(pool, http), process_environment()
+        assembly = Assembly(codecs, pool, local, registrations, health, prices, metrics, cache, environment)
         live = Live(await assembly.snapshot(settings))
         closing.push_async_callback(lambda: live.current.retire())
         registry = Registry(live, pool, registrations, list(runners))

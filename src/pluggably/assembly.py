@@ -16,7 +16,7 @@ import structlog
 
 from pluggably.config import Config, Settings
 from pluggably.config import Provider as ProviderEntry
-from pluggably.config.schema import ModelFacts
+from pluggably.config.schema import AwsCredential, ModelFacts
 from pluggably.demo import DEMO_WEIGHTS
 from pluggably.domain.catalog import LocalModel, RemoteModel, RouteSpec
 from pluggably.errors import PluggablyError, StartupError
@@ -29,6 +29,8 @@ from pluggably.gateway.snapshot import Backend, Snapshot
 from pluggably.net.fetch import Fetcher
 from pluggably.net.guard import Guard
 from pluggably.net.http import HttpClient, Patience
+from pluggably.providers.aws_keys import AwsAccess
+from pluggably.providers.aws_signature import AwsKeys
 from pluggably.providers.build import build_provider, filled
 from pluggably.providers.listing import Listing, list_url
 from pluggably.providers.presets import PRESETS, Preset
@@ -78,7 +80,7 @@ class _Account:
 
 class Assembly:
     """Builds the snapshots of one gateway. `local` serves the models of this machine; `cache` is a folder for what the
-    providers list."""
+    providers list; in `environment` accounts of AWS and Google are looked for."""
 
     def __init__(
         self,
@@ -90,7 +92,9 @@ class Assembly:
         prices: Prices,
         metrics: Metrics,
         cache: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._environment = environment or {}
         self._codecs = codecs
         self._pool = pool
         self._local = local
@@ -108,7 +112,7 @@ class Assembly:
         config, entries = settings.config, settings.providers
         kept = {name: one for name, one in self._accounts.items() if one.entry == entries.get(name)}
         providers = {
-            name: kept[name].provider if name in kept else _provider(name, entry, self._codecs)
+            name: kept[name].provider if name in kept else _provider(name, entry, self._codecs, self._environment)
             for name, entry in entries.items()
         }
         models = _local_models(config, await self._registrations.list())
@@ -192,7 +196,7 @@ def starting_row(name: str, entry: ProviderEntry) -> Preset | None:
     )
 
 
-def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any]) -> Provider:
+def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any], environment: Mapping[str, str]) -> Provider:
     return build_provider(
         name,
         starting_row(name, entry),
@@ -205,7 +209,17 @@ def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any]) -> Pro
         options=entry.options,
         location=entry.location,
         always_streams=entry.always_streams,
+        aws=[_aws_access(one) for one in entry.aws],
+        google=[text.reveal() for text in entry.google],
+        environment=environment,
     )
+
+
+def _aws_access(entry: AwsCredential) -> AwsAccess:
+    if entry.access_key_id is None or entry.secret_access_key is None:
+        return AwsAccess(profile=entry.profile)
+    token = entry.session_token.reveal() if entry.session_token is not None else None
+    return AwsAccess(keys=AwsKeys(entry.access_key_id.reveal(), entry.secret_access_key.reveal(), token))
 
 
 def list_address(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:

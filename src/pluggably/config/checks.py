@@ -274,6 +274,15 @@ def _check_account(walk: Walk, name: str, entry: Provider, vocabulary: Vocabular
     for gap in set(gaps(entry.base_url or "")) - set(variables):
         message = f"nothing fills the gap `{{{printable(gap)}}}`{suggestion(gap, variables)}"
         walk.wrong(walk.nodes[(*path, "base_url")], (*path, "base_url"), message)
+    for kind, given in (("aws", entry.aws), ("google", entry.google)):
+        if given and (preset is None or preset.signing != kind):
+            place = (*path, kind)
+            walk.wrong(walk.nodes[place], place, "means nothing here: this provider's calls are not signed so.")
+    for index, one in enumerate(entry.aws):
+        half = (one.access_key_id is None) != (one.secret_access_key is None)
+        if half or (one.access_key_id is None) == (one.profile is None):
+            where = (*path, "aws", str(index))
+            walk.wrong(walk.nodes[where], where, "must be `access_key_id` and `secret_access_key`, or a `profile`.")
     if preset is None or not entry.enabled:
         return
     for missing in Filling(preset, entry, environment).missing:

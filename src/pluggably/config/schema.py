@@ -243,6 +243,19 @@ class ModelFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capabilities: Annotated[KnownCapabilities, Meta(description="What it can do.")] = KnownCapabilities()
 
 
+class AwsCredential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What signs calls at AWS: a pair of keys, or a profile of the shared files."""
+
+    access_key_id: Annotated[Secret | None, Meta(description="The id of an access key.")] = None
+    secret_access_key: Annotated[Secret | None, Meta(description="The secret of that key.")] = None
+    session_token: Annotated[Secret | None, Meta(description="For temporary keys, the token that came with them.")] = (
+        None
+    )
+    profile: Annotated[
+        str | None, Meta(description="A profile of `~/.aws/credentials` and `~/.aws/config`, in place of keys.")
+    ] = None
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A remote service, or a server on your own network. An entry that bears a preset's name needs nothing
     else."""
@@ -274,6 +287,21 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Several keys, in place of `api_key`: the first is used, the next one where a key is refused, "
             "limited or out of credit."
+        ),
+    ] = []
+    aws: Annotated[
+        list[AwsCredential],
+        Meta(
+            description="For a preset whose calls AWS accounts sign: the credentials, one after the other as with "
+            "`api_keys`. Without any, and without a key: those that AWS's own tools would find."
+        ),
+    ] = []
+    google: Annotated[
+        list[Secret],
+        Meta(
+            description="For a preset whose calls bear tokens of Google accounts: the contents of credentials files, "
+            "such as `file:/run/secrets/account.json`, one after the other as with `api_keys`. Without any, and "
+            "without a key: the application default credentials."
         ),
     ] = []
     variables: Annotated[

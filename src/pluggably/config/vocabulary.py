@@ -48,6 +48,11 @@ class Preset(Protocol):
     def key_env(self) -> str | None: ...
 
     @property
+    def signing(self) -> str | None:
+        """Whose accounts sign its calls: `aws`, `google`."""
+        ...
+
+    @property
     def needs_key(self) -> bool: ...
 
     @property

@@ -14,9 +14,12 @@ import msgspec
 
 from pluggably.domain.generation import Location
 from pluggably.errors import StartupError
+from pluggably.providers.aws_keys import AwsAccess, aws_signer
+from pluggably.providers.google_tokens import google_signer
 from pluggably.providers.presets import Preset
 from pluggably.providers.provider import MODEL_GAP, Provider, Wire
 from pluggably.wire.codec import Codec
+from pluggably.wire.endpoint import Signer
 
 # What may stand in a gap of an address: nothing that would end the part of the address in which it stands.
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -36,8 +39,13 @@ def build_provider(
     options: Mapping[str, Any] | None = None,
     location: Location | None = None,
     always_streams: bool | None = None,
+    aws: Sequence[AwsAccess] = (),
+    google: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Provider:
-    """A provider that starts from its preset, or without one from `codec` and `base_url`.
+    """A provider that starts from its preset, or without one from `codec` and `base_url`. `aws` and `google` (texts of
+    credentials files) are credentials of accounts; without any, and without a key, a preset that signs looks in the
+    usual places, for which it needs the `environment`.
 
     Raises: StartupError."""
     spoken = codecs.get(codec or (preset.codec if preset else ""))
@@ -60,6 +68,7 @@ def build_provider(
             always_streams=row.always_streams if always_streams is None else always_streams,
             headers={**row.headers, **(headers or {})},
             query={key: filled(value, row, variables or {}, name) for key, value in row.query.items()},
+            signers=_signers(name, row, bool(api_keys), variables or {}, aws, google, environment or {}),
         )
     except msgspec.ValidationError as error:
         raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
@@ -91,6 +100,27 @@ def filled(template: str, preset: Preset, given: Mapping[str, str], name: str) -
         return found
 
     return _GAP.sub(value, template)
+
+
+def _signers(
+    name: str,
+    row: Preset,
+    has_key: bool,
+    variables: Mapping[str, str],
+    aws: Sequence[AwsAccess],
+    google: Sequence[str],
+    environment: Mapping[str, str],
+) -> list[Signer]:
+    if row.signing == "aws":
+        region = filled("{region}", row, variables, name) if aws or not has_key else ""
+        return [
+            aws_signer(name, access, region, "bedrock", environment)
+            for access in aws or ([] if has_key else [AwsAccess()])
+        ]
+    if row.signing == "google":
+        files: Sequence[str | None] = google or ([] if has_key else [None])
+        return [google_signer(name, credentials, environment) for credentials in files]
+    return []
 
 
 def _wire(models: str, codec: str, options: Mapping[str, Any], codecs: Mapping[str, type[Codec]], name: str) -> Wire:

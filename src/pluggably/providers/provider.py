@@ -19,7 +19,7 @@ from pluggably.domain.catalog import Target
 from pluggably.domain.generation import Location
 from pluggably.errors import ModelNotFound
 from pluggably.wire.codec import Codec
-from pluggably.wire.endpoint import Endpoint
+from pluggably.wire.endpoint import Endpoint, Signer
 
 # Where the model stands in a base URL.
 MODEL_GAP = "{model}"
@@ -52,10 +52,11 @@ class Provider:
         always_streams: bool = False,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        signers: Sequence[Signer] = (),
     ) -> None:
         """The first of `rules` whose `models` match says which codec a model is spoken to by; `codec` and `options` are
         for all others. Each of `api_keys` is a credential of its own; it goes into `key_header` as it is, or without
-        one into `Authorization`, as a bearer's.
+        one into `Authorization`, as a bearer's. After them each of `signers` is one.
 
         Raises: msgspec.ValidationError for options that a codec does not have, re.error for a rule that is no regular
         expression."""
@@ -67,7 +68,10 @@ class Provider:
             (re.compile(wire.models or ""), wire.codec, _options(wire.codec, wire.options)) for wire in wires
         ]
         # One for each credential; they hold the keys.
-        self.headers = [{**credential, **(headers or {})} for credential in _credentials(api_keys, key_header)]
+        self.headers = [
+            {**credential, **(headers or {})} for credential in _credentials(api_keys, key_header, len(signers))
+        ]
+        self._signers = [*(None for _ in self.headers[len(signers) :]), *signers]
         self.query = urlencode(query or {}, quote_via=quote)
         self._always_streams = always_streams
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
@@ -97,6 +101,7 @@ class Provider:
             codec=codec,
             options=options,
             headers=self.headers[credential],
+            signer=self._signers[credential],
             query=self.query,
             always_streams=self._always_streams,
         )
@@ -123,7 +128,7 @@ def _options(codec: type[Codec], given: Any) -> Struct:
     return options
 
 
-def _credentials(api_keys: Sequence[str], key_header: str | None) -> list[dict[str, str]]:
-    if not api_keys:
-        return [{}]
-    return [{key_header: key} if key_header else {"Authorization": f"Bearer {key}"} for key in api_keys]
+def _credentials(api_keys: Sequence[str], key_header: str | None, signers: int) -> list[dict[str, str]]:
+    """The headers of each credential; a signer brings its own, later."""
+    keys = [{key_header: key} if key_header else {"Authorization": f"Bearer {key}"} for key in api_keys]
+    return [*keys, *({} for _ in range(signers))] or [{}]

@@ -21,13 +21,15 @@ A conversation (every field but `request` may be left out):
      "request": {…the body of POST /v1/generations, `model` may be left out},
      "refused": {…an error as below, raised before any call},
      "call": {"method": "POST", "url": "https://vendor.test/v1/…", "headers": {…}, "body": {…}},
-     "reply": {"status": 200, "headers": {…}, "json": {…} | "text": "…" | "sse": [{…}, "[DONE]"]},
+     "reply": {"status": 200, "headers": {…}, "json": {…} | "text": "…" | "sse": [{…}, "[DONE]"]
+               | "eventstream": [{"messageStart": {…}}, …]},
      "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
      "complete_after": 7}
 
 An `sse` entry is the data of one event: an object, or a text as it stands; lists of lines are joined by newlines in
-`text`. In what is expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given,
+`text`. An `eventstream` entry is a message: its type and its payload; `exception:` or `error:` may stand before a name.
+In what is expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given,
 headers likewise; everything else is compared whole. `complete_after` is for a wire without an end mark: the number of
 events after which the answer is complete (otherwise: all).
 """
@@ -59,8 +61,9 @@ from pluggably.domain.generation import (
     ToolCall,
 )
 from pluggably.errors import BackendError, PluggablyError
+from pluggably.testing import eventstream
 from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step
-from pluggably.wire.framing import Framer, NdjsonFramer, SseFramer
+from pluggably.wire.framing import FRAMERS, Framer, SseFramer
 
 BASE_URL = "https://vendor.test/v1"
 ANY = "<any>"
@@ -81,8 +84,13 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True):
     value: Any = msgspec.field(default=None, name="json")
     text: str | list[str] | None = None
     sse: list[Any] | None = None
+    eventstream: list[dict[str, Any]] | None = None
 
     def body(self) -> bytes:
+        if self.eventstream is not None:
+            return b"".join(
+                eventstream.message(kind, value) for entry in self.eventstream for kind, value in entry.items()
+            )
         if self.sse is not None:
             return b"".join(b"data: " + _as_data(entry) + b"\n\n" for entry in self.sse)
         if self.text is not None:
@@ -322,6 +330,9 @@ def check_unknown_fields(factory: CodecFactory, conversation: Conversation, opaq
     if reply.sse is not None:
         entries = [changed(entry) if isinstance(entry, dict) else entry for entry in reply.sse]
         reply = msgspec.structs.replace(reply, sse=entries)
+    elif reply.eventstream is not None:
+        messages = [{kind: changed(value) for kind, value in entry.items()} for entry in reply.eventstream]
+        reply = msgspec.structs.replace(reply, eventstream=messages)
     elif reply.text is None:
         reply = msgspec.structs.replace(reply, value=changed(reply.value))
     else:
@@ -380,7 +391,8 @@ def _is_framed(factory: CodecFactory, conversation: Conversation) -> bool:
 
 
 def _framer(factory: CodecFactory, conversation: Conversation) -> Framer:
-    return NdjsonFramer() if _call(factory, conversation).framing == "ndjson" else SseFramer()
+    framing = _call(factory, conversation).framing
+    return FRAMERS[framing]() if framing is not None else SseFramer()
 
 
 def _frames(framer: Framer, chunks: Iterable[bytes]) -> list[Frame]:

@@ -8,7 +8,8 @@
 
 `SSE_CASES` hold the rules of WHATWG HTML, §9.2.5 to §9.2.6
 (https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11), `NDJSON_CASES` those of
-https://github.com/ndjson/ndjson-spec (1.0.0); each case stands for one of them.
+https://github.com/ndjson/ndjson-spec (1.0.0), `EVENTSTREAM_CASES` those of
+https://smithy.io/2.0/aws/amazon-eventstream.html (2026-11); each case stands for one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from pluggably.errors import BackendInvalidResponse
+from pluggably.testing import eventstream
 from pluggably.wire.codec import Frame
 from pluggably.wire.framing import Framer
 
@@ -64,6 +66,54 @@ NDJSON_CASES: tuple[Case, ...] = (
     Case("CRLF ends a line too", b'{"a":1}\r\n{"b":2}\r\n', (("", b'{"a":1}'), ("", b'{"b":2}'))),
     Case("empty lines are skipped", b'\n{"a":1}\n\n\r\n{"b":2}\n', (("", b'{"a":1}'), ("", b'{"b":2}'))),
     Case("the last line may lack its end", b'{"a":1}\n{"b":2}', (("", b'{"a":1}'), ("", b'{"b":2}'))),
+)
+
+
+_EVERY_TYPE = b"".join(
+    eventstream.header(name, kind, value)
+    for name, kind, value in (
+        ("true", 0, b""),
+        ("false", 1, b""),
+        ("byte", 2, b"\x01"),
+        ("short", 3, b"\x00\x01"),
+        ("integer", 4, b"\x00\x00\x00\x01"),
+        ("long", 5, b"\x00" * 8),
+        ("bytes", 6, b"\x00\x03abc"),
+        (":event-type", 7, b"\x00\x01e"),
+        ("time", 8, b"\x00" * 8),
+        ("uuid", 9, b"\x00" * 16),
+    )
+)
+
+EVENTSTREAM_CASES: tuple[Case, ...] = (
+    Case("nothing", b"", ()),
+    Case("a message is a frame", eventstream.message("ping", {"a": 1}), (("ping", b'{"a":1}'),)),
+    Case(
+        "several messages in one read",
+        eventstream.message("a", {}) + eventstream.message("b", [1]),
+        (("a", b"{}"), ("b", b"[1]")),
+    ),
+    Case(
+        "an exception has its name",
+        eventstream.message("exception:throttlingException", {"message": "slow"}),
+        (("exception:throttlingException", b'{"message":"slow"}'),),
+    ),
+    Case(
+        "an error has its code and its text in headers",
+        eventstream.message("error:InternalFailure", {"message": "boom"}),
+        (("error:InternalFailure", b'{"message":"boom"}'),),
+    ),
+    Case("a message without headers is an event without a type", eventstream.with_headers(b"", b"x"), (("", b"x"),)),
+    Case("a payload may be empty", eventstream.encoded({":event-type": "e"}, b""), (("e", b""),)),
+    Case("headers of every type are skipped", eventstream.with_headers(_EVERY_TYPE, b"x"), (("e", b"x"),)),
+    Case(
+        "payloads are bytes", eventstream.encoded({":event-type": "e"}, b"\x00\xff\n\r\n"), (("e", b"\x00\xff\n\r\n"),)
+    ),
+    Case(
+        "a message that is cut off is discarded",
+        eventstream.message("a", {}) + eventstream.message("b", {})[:-1],
+        (("a", b"{}"),),
+    ),
 )
 
 

@@ -47,7 +47,7 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 
-Framing: TypeAlias = Literal["sse", "ndjson"]
+Framing: TypeAlias = Literal["sse", "ndjson", "eventstream"]
 
 
 class HttpCall(Struct, frozen=True, kw_only=True):
@@ -70,7 +70,8 @@ class HttpReply(Struct, frozen=True, kw_only=True):
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A piece of a stream: an SSE event (`kind` is its name, "" where it has none) or a line."""
+    """A piece of a stream: an SSE event (`kind` is its name, "" where it has none), a line, or a message of AWS's event
+    stream (`kind` is its type, `exception:` and its name, or `error:` and its code)."""
 
     kind: str
     data: bytes

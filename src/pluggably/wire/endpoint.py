@@ -16,9 +16,20 @@ from pluggably.domain.generation import Location, Progress
 from pluggably.wire.codec import Codec
 
 
+class Signer(Protocol):
+    """Lets calls in that no fixed header does: each has to be signed, or needs a token that runs out."""
+
+    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """All headers to send, with those that let this one call in. `url` is as it is sent.
+
+        Raises: BackendAuthenticationFailed, with what the operator must do; BackendError."""
+        ...
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """A leased backend: where it is, and the headers that let us in. Made by a provider or the runner pool; the
-    headers are added by the transport before every send, so codecs never see a secret."""
+    headers are added by the transport before every send, so codecs never see a secret. Where headers alone do not let
+    a call in, there is a `signer`."""
 
     base_url: str
     model: str
@@ -27,6 +38,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     codec: type[Codec]
     options: Any
     headers: Mapping[str, str] = {}
+    signer: Signer | None = None
     # Goes behind every URL of a call, without the question mark: a vendor's `api-version`.
     query: str = ""
     # A backend that notices a lost client only while it streams is always asked for a stream (llama.cpp's server).

@@ -1,4 +1,4 @@
-"""Cuts the bytes of a stream into frames: server-sent events, and lines of JSON.
+"""Cuts the bytes of a stream into frames: server-sent events, lines of JSON, and the messages of AWS's event stream.
 
 Here bytes become frames; what a frame says is the codec's business. A framer holds the beginning of a frame until its
 end has come, so it takes the bytes in whatever pieces the network made of them.
@@ -8,16 +8,22 @@ looked at one by one nor decoded: one `split` finds the events of a read, and on
 `data: …` line is parsed line by line.
 
 Source: WHATWG HTML, "Server-sent events", §9.2.5 and §9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
-(2026-11); NDJSON, https://github.com/ndjson/ndjson-spec (1.0.0).
+(2026-11); NDJSON, https://github.com/ndjson/ndjson-spec (1.0.0);
+https://smithy.io/2.0/aws/amazon-eventstream.html (2026-11).
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Protocol
+
+import msgspec
 
 from pluggably.domain.generation import Event
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codec import Codec, Frame, Step
+from pluggably.wire.codec import Codec, Frame, Framing, Step
 
 # No wire that we speak sends more in one event; a backend that never ends one must not fill our memory.
 FRAME_LIMIT_BYTES = 16 * 1024 * 1024
@@ -182,6 +188,108 @@ class NdjsonFramer:
             raise _too_long(self._limit_bytes)
         if rest:
             self._parts.append(rest)
+
+
+class EventStreamFramer:
+    """AWS's binary event stream: a message is its length, the length of its headers, a checksum of the two, headers, a
+    payload, and a checksum of all that.
+
+    An exception and an error are frames, too: what they mean is the codec's business. A message that is damaged ends
+    the stream, but not before the whole ones ahead of it in the same read have been given."""
+
+    __slots__ = ("_broken", "_held", "_limit_bytes")
+
+    def __init__(self, limit_bytes: int = FRAME_LIMIT_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._held = bytearray()
+        self._broken: BackendInvalidResponse | None = None
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        if self._broken is not None:
+            raise self._broken
+        held = self._held
+        held += chunk
+        frames: list[Frame] = []
+        place = 0
+        try:
+            while len(held) - place >= _PRELUDE.size:
+                size, headers_size, checksum = _PRELUDE.unpack_from(held, place)
+                if zlib.crc32(held[place : place + 8]) != checksum:
+                    raise BackendInvalidResponse("The backend sent a message whose beginning is damaged.")
+                if size > self._limit_bytes:
+                    raise _too_long(self._limit_bytes)
+                if size < _PRELUDE.size + headers_size + 4:
+                    raise BackendInvalidResponse("The backend sent a message shorter than its own headers.")
+                if len(held) - place < size:
+                    break
+                frames.append(_message(bytes(held[place : place + size]), headers_size))
+                place += size
+        except BackendInvalidResponse as error:
+            if not frames:
+                raise
+            self._broken = error
+        del held[:place]
+        return frames
+
+    def end(self) -> list[Frame]:
+        """Nothing: what is left is a part of a message. Raises: BackendInvalidResponse for one that was damaged."""
+        if self._broken is not None:
+            raise self._broken
+        return []
+
+
+# Length, length of the headers, checksum of these two.
+_PRELUDE = struct.Struct("!III")
+# The sizes of header values by their type; a text and an array of bytes (7, 6) bring theirs.
+_VALUE_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+
+
+def _message(message: bytes, headers_size: int) -> Frame:
+    """Raises: BackendInvalidResponse."""
+    (checksum,) = struct.unpack_from("!I", message, len(message) - 4)
+    if zlib.crc32(message[:-4]) != checksum:
+        raise BackendInvalidResponse("The backend sent a message that is damaged: its checksum is wrong.")
+    headers = _headers(message[_PRELUDE.size : _PRELUDE.size + headers_size])
+    payload = message[_PRELUDE.size + headers_size : -4]
+    kind = headers.get(":message-type", "event")
+    if kind == "exception":
+        return Frame(f"exception:{headers.get(':exception-type', '')}", payload)
+    if kind == "error":
+        told = msgspec.json.encode({"message": headers.get(":error-message", "")})
+        return Frame(f"error:{headers.get(':error-code', '')}", told)
+    return Frame(headers.get(":event-type", ""), payload)
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    """The headers that are texts. Raises: BackendInvalidResponse."""
+    headers: dict[str, str] = {}
+    place = 0
+    try:
+        while place < len(block):
+            after = place + 1 + block[place]
+            name = block[place + 1 : after].decode()
+            kind = block[after]
+            place = after + 1
+            if kind in (6, 7):
+                (size,) = struct.unpack_from("!H", block, place)
+                place += 2
+                if kind == 7:
+                    headers[name] = block[place : place + size].decode()
+            else:
+                size = _VALUE_SIZES[kind]
+            place += size
+    except (IndexError, KeyError, UnicodeDecodeError, struct.error):
+        place = len(block) + 1
+    if place != len(block):
+        raise BackendInvalidResponse("The backend sent a message whose headers cannot be read.")
+    return headers
+
+
+FRAMERS: Mapping[Framing, Callable[[], Framer]] = {
+    "sse": SseFramer,
+    "ndjson": NdjsonFramer,
+    "eventstream": EventStreamFramer,
+}
 
 
 def _without_cr(line: bytes) -> bytes:

@@ -7,7 +7,7 @@ end becomes an error. Nothing is retried here: that is a decision, and decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -24,11 +24,11 @@ from pluggably.domain.generation import (
     Progress,
     Warned,
 )
-from pluggably.errors import BackendInvalidResponse, PluggablyError
+from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
-from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpReply, Step
-from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress
-from pluggably.wire.framing import NdjsonFramer, SseFramer
+from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
+from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
+from pluggably.wire.framing import FRAMERS
 
 log = structlog.get_logger()
 
@@ -153,15 +153,17 @@ async def attempt(
         call = step.next
         if call is None:
             break
-        headers = {**call.headers, **endpoint.headers}
+        headers: Mapping[str, str] = {**call.headers, **endpoint.headers}
         waits = patience if call.framing is not None else patience.for_whole()
         url = f"{call.url}?{endpoint.query}" if endpoint.query else call.url
+        if endpoint.signer is not None:
+            headers = await _signed(endpoint.signer, call, url, headers, waits)
         answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
                 raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))
             # What was asked as a stream may come whole, most often with the reason in it.
-            if call.framing is None or (call.framing == "sse" and answer.content_type == "application/json"):
+            if call.framing is None or (call.framing != "ndjson" and answer.content_type == "application/json"):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
                 step = _understood(partial(codec.receive, reply))
             else:
@@ -177,10 +179,22 @@ async def attempt(
         raise BackendInvalidResponse("The backend's answer ended without its end mark.")
 
 
+async def _signed(
+    signer: Signer, call: HttpCall, url: str, headers: Mapping[str, str], waits: Patience
+) -> Mapping[str, str]:
+    """The headers of a call that must be signed. Raises: BackendTimeout, and what the signer raises."""
+    limit_s = min(waits.first_event_s, waits.total_s)
+    try:
+        async with asyncio.timeout(limit_s):
+            return await signer.sign(call.method, url, headers, call.body)
+    except TimeoutError:
+        raise BackendTimeout(f"There was no credential for the backend within {limit_s:g} s.") from None
+
+
 async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
-    framer = SseFramer() if framing == "sse" else NdjsonFramer()
+    framer = FRAMERS[framing]()
     while chunk := await answer.next_chunk():
         events, error = _events(codec, framer.feed(chunk))
         if events:

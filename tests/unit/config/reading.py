@@ -61,6 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     key_env: str | None = None
     needs_key: bool = True
     needs_entry: bool = False
+    signing: str | None = None
     query: dict[str, str] = {}
     models: Listed | None = None
     variables: dict[str, Gap] = {}
@@ -72,6 +73,7 @@ VOCABULARY = Vocabulary(
         "ollama": Row(needs_key=False),
         "ready": Row(key_env="READY_KEY"),
         "groq": Row(key_env="GROQ_API_KEY"),
+        "signed": Row(needs_key=False, signing="aws"),
         "shy": Row(key_env="SHY_TOKEN", needs_key=False, needs_entry=True),
         "dated": Row(
             base_url="https://{account}.example.com",

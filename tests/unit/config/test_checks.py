@@ -211,6 +211,17 @@ def test_without_the_vocabulary_only_the_file_counts() -> None:
         ("openai: {models: {m: {price: {input_per_million: .inf}}}}", None),
         ("openai: {models: {m: {price: {input_per_million: '٣'}}}}", None),
         ("openai: {models: {m: {prize: 1}}}", None),
+        ("signed: {aws: [{profile: work}, {access_key_id: a, secret_access_key: b}]}", "never"),
+        ("openai: {aws: [{profile: work}]}", "1:27: providers.openai.aws: means nothing here: this provider's calls "
+         "are not signed so."),
+        ("signed: {google: ['{}']}", "1:30: providers.signed.google: means nothing here: this provider's calls are not "
+         "signed so."),
+        ("signed: {aws: [{access_key_id: a}]}", "1:28: providers.signed.aws.0: must be `access_key_id` and "
+         "`secret_access_key`, or a `profile`."),
+        ("signed: {aws: [{}]}", "1:28: providers.signed.aws.0: must be `access_key_id` and `secret_access_key`, or a "
+         "`profile`."),
+        ("signed: {aws: [{access_key_id: a, secret_access_key: b, profile: c}]}", "1:28: providers.signed.aws.0: must "
+         "be `access_key_id` and `secret_access_key`, or a `profile`."),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_provider_is_told_where_it_stands(text: str, expected: str | None) -> None:

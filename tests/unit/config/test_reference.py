@@ -36,7 +36,14 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "pluggably.example.yaml").read_text("utf-8")
 # A line that starts with `#` and no single space is YAML that is switched off.
 EVERYTHING = re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE)
-ENVIRONMENT = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "AZURE_OPENAI_API_KEY": "az-1"}
+ENVIRONMENT = {
+    "OPENAI_API_KEY": "sk-1",
+    "GROQ_API_KEY": "gsk-1",
+    "AZURE_OPENAI_API_KEY": "az-1",
+    "AWS_ID": "a",
+    "AWS_SECRET": "s",
+    "AWS_TOKEN": "t",
+}
 
 
 def read(text: str, folder: Path) -> Config:
@@ -59,11 +66,20 @@ def test_the_example_as_it_stands_is_the_default(tmp_path: Path) -> None:
 
 def test_the_example_with_everything_switched_on_is_right(tmp_path: Path) -> None:
     """Every line of it may be copied: the presets, codecs and runners that are installed have no objection."""
-    for name in ("mine", "groq"):
+    for name in ("mine", "groq", "google"):
         (tmp_path / name).write_text("sk-2\n")
         (tmp_path / name).chmod(0o600)
     config = read(EVERYTHING.replace("file:/run/secrets/", "file:"), tmp_path)
-    assert set(config.providers) == {"openai", "groq", "azure", "box", "mine", "openrouter"}
+    assert set(config.providers) == {
+        "openai",
+        "groq",
+        "azure",
+        "bedrock",
+        "vertex-openai",
+        "box",
+        "mine",
+        "openrouter",
+    }
     assert config.aliases() == {"smart": "openai/gpt-5"}
     assert [model.id for model in config.local_models()] == ["qwen", "vllm"]
     assert list(config.routes()) == ["chat", "split", "private"]

@@ -13,6 +13,7 @@ from pluggably import plugins
 from pluggably.domain.catalog import Target
 from pluggably.providers.build import build_provider
 from pluggably.providers.presets import PRESETS, Preset
+from pluggably.providers.presets.clouds import CLOUDS
 from pluggably.providers.presets.google import GOOGLE
 from pluggably.providers.presets.hosts import HOSTS
 from pluggably.providers.presets.makers import MAKERS
@@ -39,7 +40,7 @@ def provider_of(name: str, **overrides: Any) -> Provider:
 
 def test_every_preset_stands_in_one_file_in_the_order_of_the_alphabet() -> None:
     """A second row of the same name would silently replace the first."""
-    rows = [list(file) for file in (GOOGLE, HOSTS, MAKERS, OPENAI, ROUTERS, SERVERS)]
+    rows = [list(file) for file in (CLOUDS, GOOGLE, HOSTS, MAKERS, OPENAI, ROUTERS, SERVERS)]
     assert rows == [sorted(names) for names in rows]
     assert sorted(PRESETS) == sorted(name for names in rows for name in names)
 

@@ -10,6 +10,7 @@ from yarl import URL
 
 from pluggably.domain.catalog import Target
 from pluggably.errors import ModelNotFound, StartupError
+from pluggably.providers.aws_keys import AwsAccess
 from pluggably.providers.build import build_provider, missing_variables
 from pluggably.providers.presets import CodecRule, Preset, Variable
 from pluggably.providers.provider import Provider, Wire
@@ -191,3 +192,50 @@ def test_what_makes_no_provider_is_an_error_at_the_start(
     """Never at the first request."""
     with pytest.raises(StartupError, match=message):
         built(preset, **given)
+
+
+SIGNED = Preset(
+    title="Cloud",
+    checked="2026-11-22",
+    docs="https://cloud.test/docs",
+    base_url="https://{region}.cloud.test",
+    needs_key=False,
+    signing="aws",
+    variables={"region": Variable(means="the region", env="CLOUD_REGION")},
+)
+
+
+def test_without_a_key_the_usual_credentials_sign() -> None:
+    """Those that are found in the environment; a preset that does not sign has no signer."""
+    provider = build_provider("cloud", SIGNED, CODECS, variables={"region": "eu"})
+    assert provider.credentials == 1
+    assert endpoint_of(provider, "m").signer is not None
+    assert endpoint_of(provider, "m").headers == {}
+    plain = build_provider("acme", GAPPED, CODECS, api_keys=["k"], variables={"account": "a"})
+    assert endpoint_of(plain, "m").signer is None
+
+
+def test_keys_come_before_credentials_that_sign() -> None:
+    """Each is a credential of its own; with a key, nothing is looked for that nobody named."""
+    provider = build_provider("cloud", SIGNED, CODECS, api_keys=["k"], variables={"region": "eu"})
+    assert (provider.credentials, endpoint_of(provider, "m").signer) == (1, None)
+    both = build_provider(
+        "cloud", SIGNED, CODECS, api_keys=["k"], aws=[AwsAccess(profile="work")], variables={"region": "eu"}
+    )
+    assert both.credentials == 2
+    first, second = endpoint_of(both, "m", 0), endpoint_of(both, "m", 1)
+    assert (first.headers, first.signer) == ({"Authorization": "Bearer k"}, None)
+    assert second.headers == {}
+    assert second.signer is not None
+
+
+def test_headers_of_the_operator_stand_beside_a_signature() -> None:
+    """On every credential."""
+    provider = build_provider("cloud", SIGNED, CODECS, headers={"X-Team": "a"}, variables={"region": "eu"})
+    assert endpoint_of(provider, "m").headers == {"X-Team": "a"}
+
+
+def test_a_signature_needs_a_region_also_at_an_address_of_the_operators_own() -> None:
+    """It is a part of what is signed."""
+    with pytest.raises(StartupError, match="CLOUD_REGION"):
+        build_provider("cloud", SIGNED, CODECS, base_url="https://proxy.test")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -24,7 +24,14 @@ from pluggably.domain.generation import (
     Text,
     TextParameters,
 )
-from pluggably.errors import BackendError, BackendInvalidResponse, BackendTimeout, Overloaded, UnsupportedParameter
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendInvalidResponse,
+    BackendTimeout,
+    Overloaded,
+    UnsupportedParameter,
+)
 from pluggably.net.http import Patience
 from pluggably.wire.codec import Address, Frame, HttpCall, HttpReply, Step
 from pluggably.wire.endpoint import Endpoint
@@ -176,13 +183,15 @@ def endpoint(codec: type[Any] = Toy, always_streams: bool = False, **options: An
     )
 
 
-def events_of(client: Any, at: Endpoint, stream: bool = True) -> tuple[list[Sequence[Event]], Exception | None]:
+def events_of(
+    client: Any, at: Endpoint, stream: bool = True, patience: Patience = PATIENCE
+) -> tuple[list[Sequence[Event]], Exception | None]:
     """The batches of one attempt, and the error that ended it."""
 
     async def main() -> tuple[list[Sequence[Event]], Exception | None]:
         batches: list[Sequence[Event]] = []
         try:
-            async with aclosing(attempt(client, request(stream), at, PATIENCE)) as found:
+            async with aclosing(attempt(client, request(stream), at, patience)) as found:
                 async for batch in found:
                     batches.append(batch)  # noqa: PERF401  what came before an error is kept
         except Exception as error:
@@ -437,3 +446,49 @@ def test_each_attempt_has_a_codec_of_its_own() -> None:
     for _ in range(3):
         events_of(FakeClient(sse(GOOD, b"data: end\n\n")), endpoint(Counting))
     assert Counting.made == 3
+
+
+class Stamp:
+    """Signs with a number that grows; fails or never ends where it is told to."""
+
+    def __init__(self, failure: Exception | None = None, *, hangs: bool = False) -> None:
+        self._failure = failure
+        self._hangs = hangs
+        self.signed: list[tuple[str, str, bytes]] = []
+
+    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        if self._hangs:
+            await asyncio.Event().wait()
+        if self._failure is not None:
+            raise self._failure
+        self.signed.append((method, url, body))
+        return {**headers, "signature": str(len(self.signed))}
+
+
+def test_each_call_of_an_attempt_is_signed_for_itself() -> None:
+    """As it is sent, with the endpoint's query."""
+    client, stamp = FakeClient(sse(b"data: next poll\n\n"), plain(b"end")), Stamp()
+    at = msgspec.structs.replace(endpoint(), signer=stamp, query="v=1")
+    _, error = events_of(client, at)
+    assert error is None
+    assert stamp.signed == [("POST", "http://toy/m/stream?v=1", b"{}"), ("GET", "http://toy/poll?v=1", b"")]
+    assert [headers["signature"] for _, _, headers, _ in client.sent] == ["1", "2"]
+    assert client.sent[0][2]["authorization"] == "Bearer secret"
+
+
+def test_a_call_that_cannot_be_signed_is_not_sent() -> None:
+    """The signer's error is that of the attempt."""
+    client = FakeClient()
+    at = msgspec.structs.replace(endpoint(), signer=Stamp(BackendAuthenticationFailed("no keys")))
+    batches, error = events_of(client, at)
+    assert (batches, str(error)) == ([], "no keys")
+    assert client.sent == []
+
+
+def test_a_signature_that_does_not_come_is_a_timeout() -> None:
+    """The client's patience holds for it, too."""
+    client = FakeClient()
+    at = msgspec.structs.replace(endpoint(), signer=Stamp(hangs=True))
+    _, error = events_of(client, at, patience=Patience(0.01, 1.0, 1.0))
+    assert isinstance(error, BackendTimeout)
+    assert client.sent == []

@@ -10,6 +10,7 @@ Every row has a page for operators, `docs/providers/<name>.md`; its table of fac
 
 from __future__ import annotations
 
+from pluggably.providers.presets.clouds import CLOUDS
 from pluggably.providers.presets.google import GOOGLE
 from pluggably.providers.presets.hosts import HOSTS
 from pluggably.providers.presets.makers import MAKERS
@@ -20,4 +21,6 @@ from pluggably.providers.presets.servers import SERVERS
 
 __all__ = ["PRESETS", "CodecRule", "ModelList", "Preset", "Variable"]
 
-PRESETS: dict[str, Preset] = dict(sorted((OPENAI | GOOGLE | MAKERS | HOSTS | ROUTERS | SERVERS).items()))
+PRESETS: dict[str, Preset] = dict(
+    sorted((OPENAI | GOOGLE | CLOUDS | MAKERS | HOSTS | ROUTERS | SERVERS).items())
+)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
+
+# What signs calls where no key of the vendor's own is given.
+Signing: TypeAlias = Literal["aws", "google"]
 
 
 class Variable(Struct, frozen=True, kw_only=True):
@@ -54,6 +57,9 @@ class Preset(Struct, frozen=True, kw_only=True):
     needs_entry: bool = False
     # The header that takes the key as it is; None: `Authorization: Bearer`.
     key_header: str | None = None
+    # Without a key, calls are signed with the keys of an AWS account (for its service `bedrock`, in the region of the
+    # variable `region`), or bear a token of a Google account.
+    signing: Signing | None = None
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     options: dict[str, Any] = {}

@@ -1,0 +1,51 @@
+"""Clouds whose accounts sign calls, or bear tokens that run out: no key of their own is needed."""
+
+from __future__ import annotations
+
+from pluggably.providers.presets.preset import Preset, Variable
+
+CLOUDS: dict[str, Preset] = {
+    # docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …/userguide/endpoints.html and
+    # …/userguide/api-keys-use.html (2026-11)
+    "bedrock": Preset(
+        title="Amazon Bedrock",
+        checked="2026-11-23",
+        codec="bedrock",
+        base_url="https://bedrock-runtime.{region}.amazonaws.com",
+        variables={
+            "region": Variable(means="the AWS region whose models are asked, such as `us-east-1`", env="AWS_REGION")
+        },
+        docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
+        price_list="aws",
+        # A key of Bedrock's own. AWS_ACCESS_KEY_ID and its like are set on many machines for something else, so they
+        # count only where there is an entry.
+        key_env="AWS_BEARER_TOKEN_BEDROCK",
+        needs_key=False,
+        signing="aws",
+        # ListFoundationModels is at another host, `bedrock.{region}.amazonaws.com`, and its calls have to be signed.
+        models=None,
+    ),
+    # docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library and
+    # …/docs/authentication (2026-11)
+    "vertex-openai": Preset(
+        title="Google Vertex AI, by OpenAI's wire",
+        checked="2026-11-23",
+        base_url="https://{host}/v1/projects/{project}/locations/{location}/endpoints/openapi",
+        variables={
+            "project": Variable(means="the id of the Google Cloud project", env="GOOGLE_CLOUD_PROJECT"),
+            "location": Variable(means="the region whose models are asked", default="global"),
+            # Of a region: its name, a hyphen, and this.
+            "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
+        },
+        docs="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library",
+        # Only access tokens, which run out after an hour; Google's variables are set on many machines for something
+        # else.
+        needs_key=False,
+        needs_entry=True,
+        signing="google",
+        price_list="google",
+        models=None,
+        # "Supported parameters" names neither of these.
+        options={"lacks": ("top_k", "min_p", "embeddings")},
+    ),
+}

@@ -1,0 +1,229 @@
+"""A fake Amazon Bedrock: Converse, ConverseStream, InvokeModel for embeddings, and the token services beside it.
+
+The model's name says what is answered: `echo` repeats the last text, `say-N` says N words, `slow-N-MS` says N words
+with a pause before each, `tools` calls the first tool and then tells its result, `think` reasons first, `error-NAME`
+fails with that exception, `breaks-N-NAME` says N words and fails with that exception in the stream, `ends-N` says N
+words and ends. Behind the same address it is a token service of AWS (`POST /`, for roles), the metadata of a machine
+at Amazon and at Google, and Google's token endpoint, so that one server is all that a gateway has to reach.
+
+Everything that arrives is recorded as it came, the path not unquoted, so a test can check signatures.
+
+Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html (2026-11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from pluggably.testing.eventstream import message
+
+Json = dict[str, Any]
+
+STATUSES = {
+    "ValidationException": 400,
+    "AccessDeniedException": 403,
+    "ResourceNotFoundException": 404,
+    "ModelTimeoutException": 408,
+    "ModelErrorException": 424,
+    "ThrottlingException": 429,
+    "ModelNotReadyException": 429,
+    "InternalServerException": 500,
+    "ServiceUnavailableException": 503,
+}
+METADATA = "/latest/meta-data/iam/security-credentials/"
+GOOGLE_METADATA = "/computeMetadata/v1/instance/service-accounts/default/token"
+
+
+@dataclass
+class Recorded:
+    """One request as it arrived."""
+
+    method: str
+    raw_path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+    events_sent: int = 0
+    disconnected: bool = False  # the client left before the answer was complete
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class FakeBedrock:
+    """What arrived, and where it is."""
+
+    def __init__(self) -> None:
+        self.requests: list[Recorded] = []
+        self.port = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def asked(self, part: str) -> list[Recorded]:
+        """Those whose path has this part."""
+        return [request for request in self.requests if part in request.raw_path]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        recorded = Recorded(
+            request.method,
+            request.raw_path,
+            {name.lower(): value for name, value in request.headers.items()},
+            await request.read(),
+        )
+        self.requests.append(recorded)
+        try:
+            return await self._answer(request, recorded)
+        except (asyncio.CancelledError, ConnectionError):
+            recorded.disconnected = True
+            raise
+        finally:
+            recorded.finished.set()
+
+    async def _answer(self, request: web.Request, recorded: Recorded) -> web.StreamResponse:
+        steps = request.raw_path.split("/")
+        if len(steps) == 4 and steps[1] == "model":
+            return await self._model(request, recorded, unquote(steps[2]), steps[3])
+        until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys = {"AccessKeyId": "ASIAFAKE", "SecretAccessKey": "fake/secret", "Expiration": until}
+        if request.path == "/latest/api/token":
+            return web.Response(text="fake-metadata-token")
+        if request.path == METADATA:
+            return web.Response(text="fake-role")
+        if request.path.startswith(METADATA):
+            return web.json_response({"Code": "Success", "Token": "fake-session", **keys})
+        if request.path in (GOOGLE_METADATA, "/token"):
+            return web.json_response({"access_token": "ya29.fake", "expires_in": 3599, "token_type": "Bearer"})
+        if request.path == "/" and request.method == "POST":
+            fields = "".join(f"<{name}>{value}</{name}>" for name, value in {**keys, "SessionToken": "fake"}.items())
+            return web.Response(text=f"<Response><Credentials>{fields}</Credentials></Response>")
+        return _failure("UnknownOperationException", 404)
+
+    async def _model(self, request: web.Request, recorded: Recorded, model: str, operation: str) -> web.StreamResponse:
+        if not recorded.headers.get("authorization"):
+            return _failure("MissingAuthenticationTokenException", 403)
+        kind, *given = model.rpartition("/")[2].split("-")
+        if kind == "error":
+            return _failure(given[0], STATUSES.get(given[0], 400))
+        if operation == "invoke":
+            text = str(recorded.json["inputText"])
+            return web.json_response({"embedding": [float(len(text)), 0.5], "inputTextTokenCount": len(text.split())})
+        blocks, reason = _said(kind, given, recorded.json)
+        if operation == "converse":
+            said: Json = {
+                "output": {"message": {"role": "assistant", "content": blocks}},
+                "stopReason": reason,
+                "usage": _usage(recorded.json, blocks),
+                "metrics": {"latencyMs": 1},
+            }
+            return web.json_response(said)
+        stream = web.StreamResponse(headers={"Content-Type": "application/vnd.amazon.eventstream"})
+        await stream.prepare(request)
+        async for part in _streamed(kind, given, blocks, reason, _usage(recorded.json, blocks)):
+            await stream.write(part)
+            recorded.events_sent += 1
+        return stream
+
+
+def _failure(name: str, status: int) -> web.Response:
+    headers = {"x-amzn-ErrorType": f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
+    return web.json_response({"message": f"The fake failed with {name}."}, status=status, headers=headers)
+
+
+def _said(kind: str, given: list[str], body: Json) -> tuple[list[Json], str]:
+    """The blocks of an answer, and why it stops."""
+    last = body["messages"][-1]["content"]
+    if kind == "tools":
+        results = [block["toolResult"] for block in last if "toolResult" in block]
+        if results:
+            return [{"text": f"The tool said: {results[0]['content'][0]['text']}"}], "end_turn"
+        spec = body["toolConfig"]["tools"][0]["toolSpec"]
+        asked = dict.fromkeys(spec["inputSchema"]["json"].get("properties", {}), "Rome")
+        return [{"toolUse": {"toolUseId": "tooluse_1", "name": spec["name"], "input": asked}}], "tool_use"
+    if kind in ("say", "slow", "breaks", "ends"):
+        return [{"text": " ".join(f"w{number}" for number in range(int(given[0])))}], "end_turn"
+    text = next((block["text"] for block in reversed(last) if "text" in block), "")
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}
+    return ([thought] if kind == "think" else []) + [{"text": text}], "end_turn"
+
+
+def _usage(body: Json, blocks: list[Json]) -> Json:
+    sent, said = (len(json.dumps(value).split()) for value in (body["messages"], blocks))
+    return {"inputTokens": sent, "outputTokens": said, "totalTokens": sent + said}
+
+
+async def _streamed(kind: str, given: list[str], blocks: list[Json], reason: str, usage: Json) -> AsyncIterator[bytes]:
+    yield message("messageStart", {"role": "assistant"})
+    for index, block in enumerate(blocks):
+        place = {"contentBlockIndex": index}
+        if "toolUse" in block:
+            start = {key: block["toolUse"][key] for key in ("toolUseId", "name")}
+            yield message("contentBlockStart", {**place, "start": {"toolUse": start}})
+        for delta in _deltas(block):
+            if kind == "slow":
+                await asyncio.sleep(int(given[1]) / 1000)
+            yield message("contentBlockDelta", {**place, "delta": delta})
+        if kind == "breaks":
+            yield message(f"exception:{given[1]}", {"message": f"The fake failed with {given[1]}."})
+            return
+        if kind == "ends":
+            return
+        yield message("contentBlockStop", place)
+    yield message("messageStop", {"stopReason": reason})
+    yield message("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})
+
+
+def _deltas(block: Json) -> Iterator[Json]:
+    if "text" in block:
+        words = block["text"].split(" ")
+        for number, word in enumerate(words):
+            yield {"text": word if number == 0 else f" {word}"}
+    elif "toolUse" in block:
+        text = json.dumps(block["toolUse"]["input"])
+        for place in range(0, len(text), 7):
+            yield {"toolUse": {"input": text[place : place + 7]}}
+    else:
+        for key, value in block["reasoningContent"]["reasoningText"].items():
+            yield {"reasoningContent": {key: value}}
+
+
+@contextmanager
+def running_fake_bedrock() -> Iterator[FakeBedrock]:
+    """Serves from a thread of its own, on a free port of this machine, until the block ends."""
+    fake = FakeBedrock()
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", fake.handle)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        fake.port = runner.addresses[0][1]
+        ready.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="fake-bedrock", daemon=True)
+    thread.start()
+    loop, stop = ready.result(timeout=10)
+    try:
+        yield fake
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(timeout=10)

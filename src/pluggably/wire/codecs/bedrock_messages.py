@@ -1,0 +1,237 @@
+"""A conversation as Bedrock's Converse takes it: system prompts apart, then user and assistant in turns.
+
+What surprises: results of tools are a user's. Messages of one side that follow each other become one, blank texts are
+left out, and a conversation that the assistant begins gets a first word of the user, because Bedrock refuses all
+others. And a cache point is a block of its own here, behind what it marks: `provider_options` of a part, a message or a
+tool with `cachePoint` put one there.
+
+Source: docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call.html, …/prompt-caching.html and
+…/APIReference/API_runtime_ContentBlock.html (2026-11); the shapes of botocore 1.44.5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Message,
+    Part,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codec import Omissions
+from pluggably.wire.codecs.bedrock_media import Media
+from pluggably.wire.codecs.openai_messages import merged, own_options
+
+_TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+FIRST_WORDS = "(The assistant speaks first.)"
+BESIDE_DOCUMENTS = "(See the attached document.)"
+
+
+class Conversation:
+    """Builds the messages of one request."""
+
+    def __init__(self, backend: str, media: Media, omissions: Omissions) -> None:
+        self._backend = backend
+        self._media = media
+        self._omissions = omissions
+        self.prompts: list[JsonObject] = []
+        self.messages: list[JsonObject] = []
+        # For each of the vendor's messages, the index of the message that it began with.
+        self.origins: list[int] = []
+        self.has_tool_blocks = False
+
+    def build(self, messages: Sequence[Message]) -> None:
+        """Raises: UnsupportedParameter, InvalidRequest."""
+        for index, message in enumerate(messages):
+            pointer = f"/input/{index}"
+            if message.role == "system":
+                if self.messages:
+                    self._omissions.hint(pointer, "system messages stand before the conversation there, not within it")
+                self.prompts += self._system(message, pointer)
+                continue
+            role = "assistant" if message.role == "assistant" else "user"
+            blocks = self._blocks(message, role, pointer)
+            if not blocks:
+                continue
+            if self.messages and self.messages[-1]["role"] == role:
+                self.messages[-1]["content"] += blocks
+            else:
+                self.messages.append({"role": role, "content": blocks})
+                self.origins.append(index)
+        if not self.messages:
+            raise InvalidRequest(f"{self._backend} needs a message that is not empty.", pointer="/input")
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.messages[0]["role"] == "assistant":
+            self._omissions.hint("/input/0", "a conversation must begin with the user there, so a first word was added")
+            self.messages.insert(0, {"role": "user", "content": [{"text": FIRST_WORDS}]})
+            self.origins.insert(0, 0)
+        for message, origin in zip(self.messages, self.origins, strict=True):
+            kinds = {key for block in message["content"] for key in block}
+            if "document" in kinds and "text" not in kinds:
+                self._omissions.hint(f"/input/{origin}", "a document needs a text beside it there, so one was added")
+                message["content"].append({"text": BESIDE_DOCUMENTS})
+        last = self.messages[-1]
+        if last["role"] == "assistant" and "text" in last["content"][-1]:
+            # A beginning of the answer must not end in white space.
+            last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
+
+    def _system(self, message: Message, pointer: str) -> list[JsonObject]:
+        parts: Sequence[Part] = [Text(message.content)] if isinstance(message.content, str) else message.content
+        blocks: list[JsonObject] = []
+        for index, part in enumerate(parts):
+            if not isinstance(part, Text):
+                raise UnsupportedParameter(
+                    "A system message holds only text there.", pointer=f"{pointer}/content/{index}"
+                )
+            blocks += self._text(part.text, own_options(part.provider_options, self._backend))
+        return blocks + _cache_points(own_options(message.provider_options, self._backend))
+
+    def _blocks(self, message: Message, role: str, pointer: str) -> list[JsonObject]:
+        content = message.content
+        own = own_options(message.provider_options, self._backend)
+        if isinstance(content, str):
+            if message.role == "tool":
+                raise InvalidRequest(
+                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
+                    pointer=f"{pointer}/content",
+                )
+            return self._text(content, {}) + _cache_points(own)
+        results: list[JsonObject] = []
+        others: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, ToolResult):
+                if role == "assistant":
+                    raise InvalidRequest("A result of a tool does not belong to the assistant.", pointer=place)
+                results += self._result(part, place)
+            elif message.role == "tool":
+                raise InvalidRequest("A message of the role `tool` holds only `tool_result` parts.", pointer=place)
+            elif role == "assistant":
+                others += self._said(part, place)
+            else:
+                others += self._content(part, place)
+        # Results first: they must follow the calls.
+        blocks = results + others
+        return blocks + _cache_points(own) if blocks else blocks
+
+    def _content(self, part: Part, pointer: str) -> list[JsonObject]:
+        """What a user or a tool says."""
+        if isinstance(part, Text):
+            return self._text(part.text, own_options(part.provider_options, self._backend))
+        if isinstance(part, ProviderItem):
+            return self._handed_back(part, pointer)
+        if isinstance(part, Image):
+            block = self._media.image(part, pointer)
+        elif isinstance(part, File):
+            block = self._media.document(part, pointer)
+        elif isinstance(part, Audio):
+            block = self._media.audio(part, pointer)
+        else:
+            raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=pointer)
+        return _with_own(block, own_options(part.provider_options, self._backend))
+
+    def _said(self, part: Part, pointer: str) -> list[JsonObject]:
+        """What the assistant said before."""
+        if isinstance(part, Text | Refusal):
+            return self._text(part.text, own_options(part.provider_options, self._backend))
+        if isinstance(part, ToolCall):
+            self.has_tool_blocks = True
+            use = {"toolUseId": _tool_use_id(part.id), "name": part.name, "input": self._input(part, pointer)}
+            return _with_own({"toolUse": use}, own_options(part.provider_options, self._backend))
+        if isinstance(part, Reasoning):
+            return self._reasoning(part, pointer)
+        if isinstance(part, ProviderItem):
+            return self._handed_back(part, pointer)
+        raise UnsupportedParameter("An assistant's message holds only text and calls there.", pointer=pointer)
+
+    def _text(self, text: str, own: Mapping[str, Any]) -> list[JsonObject]:
+        if not text.strip():
+            return _cache_points(own)  # blank texts are refused, and say nothing
+        guard = own.get("guardContent")
+        if isinstance(guard, dict):
+            rest = {key: value for key, value in own.items() if key != "guardContent"}
+            return _with_own({"guardContent": {"text": {"text": text, **guard}}}, rest)
+        return _with_own({"text": text}, own)
+
+    def _result(self, part: ToolResult, pointer: str) -> list[JsonObject]:
+        self.has_tool_blocks = True
+        content: list[JsonObject] = []
+        if isinstance(part.content, str):
+            content += self._text(part.content, {})
+        else:
+            for index, piece in enumerate(part.content):
+                place = f"{pointer}/content/{index}"
+                if isinstance(piece, Audio):
+                    raise UnsupportedParameter(f"{self._backend} takes no audio in a tool's result.", pointer=place)
+                own = own_options(piece.provider_options, self._backend)
+                content += [{"json": own["json"]}] if "json" in own else self._content(piece, place)
+        result: JsonObject = {"toolUseId": _tool_use_id(part.tool_call_id), "content": content}
+        if part.is_error:
+            result["status"] = "error"
+        return _with_own({"toolResult": result}, own_options(part.provider_options, self._backend))
+
+    def _input(self, part: ToolCall, pointer: str) -> JsonObject:
+        try:
+            value = msgspec.json.decode(part.arguments or "{}")
+        except (msgspec.DecodeError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise UnsupportedParameter(
+                f"{self._backend} takes a tool call back only with arguments that are a JSON object.",
+                pointer=f"{pointer}/arguments",
+            )
+        return value
+
+    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        state = part.provider_state
+        if state is None:
+            detail = f"{self._backend} takes reasoning back only with its `provider_state`"
+            self._omissions.note("part_dropped", pointer, detail)
+        elif state.provider != self._backend:
+            detail = f"this reasoning belongs to {state.provider}; {self._backend} cannot use it"
+            self._omissions.note("provider_state_dropped", pointer, detail)
+        elif not isinstance(state.data, dict) or not state.data.keys() & {"reasoningText", "redactedContent"}:
+            detail = f"this reasoning is of another wire of {self._backend}; this model cannot use it"
+            self._omissions.note("provider_state_dropped", pointer, detail)
+        else:
+            return [{"reasoningContent": state.data}]
+        return []
+
+    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        if part.provider == self._backend and isinstance(part.data, dict):
+            return [dict(part.data)]
+        self._omissions.note(
+            "part_dropped", pointer, f"this item belongs to {part.provider}; {self._backend} cannot use it"
+        )
+        return []
+
+
+def _tool_use_id(given: str) -> str:
+    """Another vendor's id may not fit, and the same one must become the same in each place."""
+    return given if _TOOL_USE_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+
+
+def _with_own(block: JsonObject, own: Mapping[str, Any]) -> list[JsonObject]:
+    rest = {key: value for key, value in own.items() if key != "cachePoint"}
+    return [merged(block, rest) if rest else block, *_cache_points(own)]
+
+
+def _cache_points(own: Mapping[str, Any]) -> list[JsonObject]:
+    return [{"cachePoint": own["cachePoint"]}] if "cachePoint" in own else []
