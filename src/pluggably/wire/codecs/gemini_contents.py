@@ -54,7 +54,8 @@ class _Call(Struct, frozen=True):
 
 
 class Contents(Struct):
-    """`prompt` is what the system says; `origins` has for each of the contents the index of the message that it begins with."""
+    """`prompt` is what the system says; `origins` has for each of the contents the index of the message that it begins
+    with."""
 
     prompt: list[JsonObject]
     contents: list[JsonObject]
