@@ -54,9 +54,10 @@ class _Call(Struct, frozen=True):
 
 
 class Contents(Struct):
-    """`origins` has for each of the contents the index of the message that it begins with."""
+    """`prompt` is what the system says; `origins` has for each of the contents the index of the message that it begins
+    with."""
 
-    system: list[JsonObject]
+    prompt: list[JsonObject]
     contents: list[JsonObject]
     origins: list[int]
 
@@ -85,7 +86,7 @@ class ContentBuilder:
                         f"{pointer}/role",
                         f"{self._backend} takes system messages only before the conversation; this one was moved there",
                     )
-                built.system += self._system(message, pointer)
+                built.prompt += self._system(message, pointer)
                 continue
             role = "model" if message.role == "assistant" else "user"
             parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)

@@ -79,8 +79,8 @@ def text_body(request: GenerationRequest, address: Address, stream: bool, option
     rule = options.rule_for(address.model)
     built = ContentBuilder(backend, options, rule, omissions).build(request.messages)
     value: JsonObject = {"contents": built.contents}
-    if built.system:
-        value["systemInstruction"] = {"parts": built.system}
+    if built.prompt:
+        value["systemInstruction"] = {"parts": built.prompt}
     _put_tools(value, request, stream, options, omissions, backend)
     config = _config(request.text, options, rule, omissions, backend)
     _put_thinking(config, request.text, options, rule, omissions, backend)
