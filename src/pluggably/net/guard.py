@@ -255,6 +255,8 @@ def _host(given: str) -> str:
 
 def _name(given: str) -> str:
     """A host's name in ASCII and lower case, or an IPv4 address. Raises: ValueError, which says why not."""
+    if len(given) > 253:  # before the mapping, whose time grows with the square of it
+        raise ValueError("is not a valid name")
     try:
         # The same mapping that the resolver knows: other digits and dots than ASCII's become ASCII's here, before
         # anything is judged. A name in ASCII is left as it is.

@@ -150,6 +150,7 @@ TRICKS = [
     "http://*.example.com/",
     f"http://{'a' * 64}.com/",
     f"http://{'a.' * 130}com/",
+    f"http://{'ü' * 8000}.com/",
     # what stands before, behind and instead of a host
     "http://user@example.com/",
     "http://user:password@example.com/",
