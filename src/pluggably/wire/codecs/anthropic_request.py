@@ -221,7 +221,7 @@ class _Parts(Struct):
                 f"{self.backend} cannot be made to call a tool with this model; leave `tool_choice` at `auto`.",
                 pointer="/tool_choice",
             )
-        value["tools"] = [_tool(tool, self.backend) for tool in request.tools]
+        value["tools"] = [self._tool(tool, f"/tools/{index}") for index, tool in enumerate(request.tools)]
         theirs: JsonObject = {"type": "auto"}
         if isinstance(choice, NamedTool):
             theirs = {"type": "tool", "name": choice.name}
@@ -250,21 +250,27 @@ class _Parts(Struct):
                 f"{self.backend} takes no JSON Schema for this model; describe the form in the prompt.",
                 pointer="/response_format",
             )
-        schema, lost = cut(wanted.schema)
+        schema = self._cut(wanted.schema, "/response_format/schema")
+        value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+
+    def _tool(self, tool: Tool, pointer: str) -> JsonObject:
+        own = own_options(tool.provider_options, self.backend)
+        schema: JsonObject = {"type": "object", **tool.input_schema}
+        if own.get("strict") is True:  # what is guaranteed must be in the dialect
+            schema = self._cut(schema, f"{pointer}/input_schema")
+        theirs: JsonObject = {"name": tool.name, "input_schema": schema}
+        if tool.description:
+            theirs["description"] = tool.description
+        return merged(theirs, own)
+
+    def _cut(self, schema: JsonObject, pointer: str) -> JsonObject:
+        kept, lost = cut(schema)
         if lost:
             words = ", ".join(f"`{word}`" for word in lost)
             self.omissions.hint(
-                "/response_format/schema",
-                f"{self.backend} knows no {words} here, so the answer obeys the schema without that",
+                pointer, f"{self.backend} knows no {words} here, so what comes obeys the schema without that"
             )
-        value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
-
-
-def _tool(tool: Tool, backend: str) -> JsonObject:
-    theirs: JsonObject = {"name": tool.name, "input_schema": {"type": "object", **tool.input_schema}}
-    if tool.description:
-        theirs["description"] = tool.description
-    return merged(theirs, own_options(tool.provider_options, backend))
+        return kept
 
 
 def _joined(under: JsonObject, over: JsonObject) -> JsonObject:
