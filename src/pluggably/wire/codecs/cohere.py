@@ -141,7 +141,7 @@ class CohereCodec:
                 events += self._content(content, scored if content.type == "text" else [])
                 if self._items.is_open(Text):
                     last = place
-                    self._cite([each for each in message.citations or () if each.get("content_index", place) == place])
+                    self._cite([one for one in message.citations or () if one.get("content_index") in (None, place)])
                     scored = []
             else:
                 events += self._items.whole(ProviderItem(self._asked.backend, block))
@@ -212,8 +212,7 @@ class CohereCodec:
 
     def _late_citations(self, cited: list[JsonObject]) -> list[Event]:
         """Citations of a text; those of a plan or of thoughts say nothing that an answer has a place for."""
-        cited = [each for each in cited if each.get("type", "TEXT_CONTENT") == "TEXT_CONTENT"]
-        if not cited:
+        if not any(map(_is_of_text, cited)):
             return []
         events = self._items.text("")
         self._cite(cited)
@@ -232,7 +231,7 @@ class CohereCodec:
         if content.thinking:
             events += self._items.reasoning(content.thinking)
             self._items.attached["provider_state"] = ProviderState(self._asked.backend, THINKING)
-        if content.text or scored:
+        elif content.text or scored:
             events += self._items.text(content.text or "", scores_of(scored) if scored else None)
         return events
 
@@ -252,7 +251,7 @@ class CohereCodec:
         return self._items.tool_call(index, arguments, id=call.id, name=name)
 
     def _cite(self, citations: list[JsonObject]) -> None:
-        cited = [each for each in citations if each.get("type", "TEXT_CONTENT") == "TEXT_CONTENT"]
+        cited = [each for each in citations if _is_of_text(each)]
         if cited:
             self._items.attached.setdefault("annotations", []).extend(cited)
 
@@ -293,6 +292,10 @@ class CohereCodec:
         self._completed = True
         events.append(Completed(reason))
         return events
+
+
+def _is_of_text(citation: JsonObject) -> bool:
+    return citation.get("type") in (None, "TEXT_CONTENT")
 
 
 def _sum(first: Any, second: Any) -> Any:
