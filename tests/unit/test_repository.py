@@ -179,7 +179,19 @@ def test_only_runners_start_processes() -> None:
 def test_starting_the_gateway_imports_nothing_that_few_requests_need() -> None:
     """Memory at rest and the time to start are promised; these parts are loaded when they are first needed."""
     # Not rich, alas: structlog imports it wherever it is installed.
-    lazy = {"jsonschema", "genai_prices", "pydantic", "httpx2", "alembic", "typer", "numpy", "xllamacpp", "torch"}
+    lazy = {
+        "jsonschema",
+        "genai_prices",
+        "joserfc",
+        "cryptography",
+        "pydantic",
+        "httpx2",
+        "alembic",
+        "typer",
+        "numpy",
+        "xllamacpp",
+        "torch",
+    }
     program = f"import sys, pluggably.app; print(*sorted({lazy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
