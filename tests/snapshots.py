@@ -70,7 +70,7 @@ def dispatch_over(current: Snapshot, metrics: Metrics | None = None, health: Hea
 class Facts:
     """What is known of one provider's models; all of it is listed."""
 
-    detail = None
+    detail: str | None = None
 
     def __init__(self, *models: RemoteModel) -> None:
         self._models = {model.id: model for model in models}

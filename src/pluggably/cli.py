@@ -307,7 +307,9 @@ def list_models(given: argparse.Namespace) -> int:
     import json
 
     with _gateway(given) as asked:
-        listed = asked.list("/v1/models")
+        listed, warnings = asked.list("/v1/models")
+    for warning in warnings:
+        sys.stderr.write(_one_line(f"warning: {warning['backend']}: {warning['detail']}") + "\n")
     if given.json:
         _say(json.dumps(listed, indent=2))
         return 0
@@ -452,10 +454,17 @@ def _price_words(target: dict[str, Any]) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Rows in columns, as wide as they need to be: readable, and the same in a pipe."""
+    """Rows in columns, as wide as they need to be: readable, and the same in a pipe. What stands in them was named by
+    others, and must not steer the terminal."""
+    rows = [[_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks and what else a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _vocabulary() -> Vocabulary:
@@ -516,10 +525,10 @@ def _print_answer(asked: GatewayClient, request: dict[str, Any], as_json: bool, 
 
 def _print_end(generation: dict[str, Any], errors: TextIO) -> int:
     for warning in generation["warnings"]:
-        errors.write(f"warning: {warning['detail']}\n")
+        errors.write(_one_line(f"warning: {warning['detail']}") + "\n")
     error = generation["error"]
     if error is not None:
-        errors.write(f"pluggably: {error['detail']} ({error['code']})\n")
+        errors.write(_one_line(f"pluggably: {error['detail']} ({error['code']})") + "\n")
         return EXIT_FAILED
     if generation["finish_reason"] == "length":
         errors.write("The answer was cut at its longest; --max-output-tokens allows more.\n")

@@ -79,8 +79,10 @@ class GatewayClient:
         with self._answer("GET", "/readyz", None, PROBE_S):
             pass
 
-    def list(self, path: str) -> list[Any]:
-        """Everything that a list of the API holds, page by page. Raises: ConnectionFailed, Refused."""
+    def list(self, path: str) -> tuple[list[Any], list[Any]]:
+        """Everything that a list of the API holds, page by page, and the last page's warnings.
+
+        Raises: ConnectionFailed, Refused."""
         entries: list[Any] = []
         cursor = None
         while True:
@@ -90,7 +92,7 @@ class GatewayClient:
             entries += page["data"]
             cursor = page["next_cursor"]
             if cursor is None:
-                return entries
+                return entries, page.get("warnings", [])
 
     def events(self, request: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """The events of one generation, by name. Raises: ConnectionFailed, Refused."""

@@ -39,6 +39,7 @@ class FakeGateway:
             ("output.delta", {"index": 1, "item_type": "reasoning", "text": "hidden"}),
             ("generation.completed", {"generation": generation()}),
         ]
+        self.last_page = {"data": [_model("openai/gpt-5", None)], "next_cursor": None, "warnings": list[Any]()}
         self.problem: tuple[int, dict[str, Any]] | None = None
         self.stalls = threading.Event()
         self.key: str | None = None
@@ -56,7 +57,7 @@ class FakeGateway:
                 if self.path == "/v1/models":
                     return self._json(200, {"data": [_model("demo", 1024)], "next_cursor": "a b"})
                 if self.path == "/v1/models?cursor=a%20b":
-                    return self._json(200, {"data": [_model("openai/gpt-5", None)], "next_cursor": None})
+                    return self._json(200, fake.last_page)
                 return self._json(200, {"id": "key_x"})
 
             def do_POST(self) -> None:
@@ -242,6 +243,23 @@ def test_models_are_listed_page_by_page(fake: FakeGateway, tmp_path: Path) -> No
     ]
     listed = json.loads(run(tmp_path, "models", "--url", fake.url, "--json")[0])
     assert [one["id"] for one in listed] == ["demo", "openai/gpt-5"]
+
+
+def test_a_provider_that_lists_nothing_is_told(fake: FakeGateway, tmp_path: Path) -> None:
+    """Whose models are missing from the table, and why, stands on standard error."""
+    warning = {"backend": "groq", "detail": "The provider refused its credential.", "code": "model_list_failed"}
+    fake.last_page["warnings"] = [warning]
+    out, errors = run(tmp_path, "models", "--url", fake.url)
+    assert (len(out.splitlines()), errors) == (3, "warning: groq: The provider refused its credential.\n")
+
+
+def test_a_name_does_not_steer_the_terminal(fake: FakeGateway, tmp_path: Path) -> None:
+    """What a terminal would obey in a name or a reason of others is shown as a mark, in its place."""
+    fake.last_page["data"] = [_model("a\x1b[31m\nb\x9b\u202e", None)]
+    fake.last_page["warnings"] = [{"backend": "p", "detail": "\x1b]0;title\x07", "code": "model_list_failed"}]
+    out, errors = run(tmp_path, "models", "--url", fake.url)
+    assert out.splitlines()[2].split()[0] == "a�[31m�b��"
+    assert errors == "warning: p: �]0;title�\n"
 
 
 # ── health ────────────────────────────────────────────────────────────────────────────────────────────────────────────

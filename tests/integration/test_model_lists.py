@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from child_gateway import running_gateway
 
 from pluggably.net.http import HttpClient
 from pluggably.providers.listing import MAX_BYTES, Listing
@@ -201,7 +204,7 @@ def test_a_slow_list_comes_behind() -> None:
             assert await one.models() == []
             now.set()
             while not await one.models():
-                pass
+                await asyncio.sleep(0)
             assert len(calls) == 1
             await one.close()
             await http.close()
@@ -245,3 +248,17 @@ def test_pages() -> None:
     ids, detail, calls = run(asked(paged, form="anthropic"))
     assert (ids, detail) == (["a", "b", "c"], None)
     assert [call.target for call in calls] == ["/v1/models", "/v1/models?after_id=b"]
+
+
+def test_a_list_that_fails_is_told_with_the_models(tmp_path: Path) -> None:
+    """`GET /v1/models` lists what there is, and names the provider that could not be asked, and why."""
+    with socket.socket() as taken:  # bound, and never listened at: nothing else can answer there
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        config = f'providers: {{down: {{codec: openai, base_url: "{address}"}}}}\n'
+        with running_gateway(tmp_path, config) as gateway:
+            listed = json.loads(gateway.ask("GET", "/v1/models").body)
+    assert [model["id"] for model in listed["data"]] == ["demo"]
+    (warning,) = listed["warnings"]
+    assert (warning["backend"], warning["code"]) == ("down", "model_list_failed")
+    assert "Connection refused" in warning["detail"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -32,6 +32,22 @@ class Page(Struct, Generic[T]):
 
     data: list[T]
     next_cursor: str | None = None
+
+
+class ListWarning(Struct):
+    """A provider whose models are missing from a list, or may be old in it, and why."""
+
+    backend: str
+    detail: str
+    code: Literal["model_list_failed"] = "model_list_failed"
+
+
+class ModelPage(Struct):
+    """A list of models. A provider that cannot be asked spoils nothing, but it does not pass in silence."""
+
+    data: list[Model]
+    next_cursor: str | None = None
+    warnings: list[ListWarning] = []
 
 
 class NewModel(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +113,10 @@ class Models:
             for model in await self._registry.models()
             if _passes(model, query) and promise in (None, model.location)
         ]
-        return JsonAnswer(_page(models, lambda model: model.id, query))
+        page = _page(models, lambda model: model.id, query)
+        problems = self._registry.list_problems(promise)
+        warnings = [ListWarning(backend, detail) for backend, detail in sorted(problems.items())]
+        return JsonAnswer(ModelPage(page.data, page.next_cursor, warnings))
 
     async def get(self, http: HttpRequest) -> Answer:
         """A model, with what would become of each of its targets if it were asked for now."""

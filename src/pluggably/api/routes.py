@@ -12,6 +12,7 @@ from pluggably.api.resources import (
     Keys,
     Me,
     ModelName,
+    ModelPage,
     Models,
     NewKey,
     NewModel,
@@ -33,7 +34,7 @@ def routes(
     return [
         Route("POST", "/v1/generations", "generate", generations.create, "Generate text or embeddings", tag=g, body=GenerationBody, answer=Generation),
 
-        Route("GET", "/v1/models", "models:read", models.list, "List models", tag=m, answer=Page[Model], query=("modality", "location", "capability", "status", *PAGED)),
+        Route("GET", "/v1/models", "models:read", models.list, "List models", tag=m, answer=ModelPage, query=("modality", "location", "capability", "status", *PAGED)),
         Route("POST", "/v1/models", "models:write", models.register, "Register a model", tag=m, body=NewModel, answer=Model, status=201),
         Route("POST", "/v1/models/load", "models:write", models.load, "Load a local model into memory", tag=m, body=ModelName, answer=Model),
         Route("POST", "/v1/models/unload", "models:write", models.unload, "Free a local model's memory", tag=m, body=ModelName, answer=Model),

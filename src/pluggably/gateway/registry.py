@@ -88,6 +88,15 @@ class Registry:
                 found[name] = await self._told(snapshot, name)
         return [found[name] for name in sorted(found)]
 
+    def list_problems(self, location: Location | None = None) -> dict[str, str]:
+        """The providers, all or those of one location, whose list is missing or old, each with the reason."""
+        snapshot = self._live.current
+        return {
+            provider: remote.detail
+            for provider, remote in snapshot.remote.items()
+            if remote.detail is not None and location in (None, snapshot.catalog.location(provider))
+        }
+
     async def get(self, name: str) -> Model:
         """What is known of a model now. Raises: ModelNotFound."""
         while True:

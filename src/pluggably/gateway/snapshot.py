@@ -64,7 +64,7 @@ class RemoteModels(Protocol):
 
     @property
     def detail(self) -> str | None:
-        """Why the list could not be read; None while all is well."""
+        """Why there is no list, or no new one; None while all is well."""
         ...
 
 

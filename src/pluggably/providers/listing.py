@@ -132,11 +132,14 @@ class Listing:
         self._recalled = kept is None or url is None
         self._recalling = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._awaited_until = 0.0
         self._closed = False
 
     @property
     def detail(self) -> str | None:
-        """Why the last fetch failed, fit to be shown; None while all is well."""
+        """Why there is no list, or no new one, fit to be shown; None while all is well."""
+        if self._detail is None and self._fetched_at is None and self._task is not None:
+            return "The provider's list of models has not come yet."
         return self._detail
 
     @property
@@ -168,11 +171,12 @@ class Listing:
 
     async def models(self) -> list[RemoteModel]:
         """All models that the list has or the operator named, by id. Waits for a list only where there is none yet,
-        and then not long; a provider's failure is told by `detail`, and leaves what was known."""
+        and not long after it was asked for: who reads page after page does not wait at each. A provider's failure is
+        told by `detail`, and leaves what was known."""
         await self.recall()
         self.refresh()
         if self._fetched_at is None and self._task is not None:
-            await asyncio.wait({self._task}, timeout=self._wait_s)
+            await asyncio.wait({self._task}, timeout=max(0.0, self._awaited_until - asyncio.get_running_loop().time()))
         while self._shown is None:
             await self._show()
         return list(self._shown)
@@ -180,7 +184,9 @@ class Listing:
     def refresh(self) -> None:
         """Begins to fetch the list, where it is old and nobody does yet; returns at once."""
         if self._task is None and self._is_due():
-            self._task = asyncio.get_running_loop().create_task(self._renew(), name=f"models of {self._provider}")
+            loop = asyncio.get_running_loop()
+            self._awaited_until = loop.time() + self._wait_s
+            self._task = loop.create_task(self._renew(), name=f"models of {self._provider}")
             self._task.add_done_callback(self._renewed)
 
     async def recall(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from snapshots import snapshot
+from snapshots import Facts, snapshot
 
 from pluggably.domain.catalog import Capabilities, Description, LocalModel, Model, Standing, WorkerReport
 from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, ModelUnavailable, PermissionDenied, PluggablyError
@@ -379,6 +379,17 @@ def test_a_model_that_cannot_be_read_is_listed_with_its_error(models: Models) ->
     listed = run(models.registry.models())
     assert (listed[0].id, listed[0].status, listed[0].detail) == ("mine", "error", "the file is broken")
     assert [model.id for model in listed] == ["mine", "quick", "smart"]
+
+
+def test_a_provider_whose_list_is_missing_is_named(models: Models) -> None:
+    """With its reason, and only to those who may use it."""
+    broken, well = Facts(), Facts()
+    broken.detail = "no connection"
+    catalog = Catalog({"far": "remote", "near": "local"}, {})
+    models.live.current = snapshot(catalog=catalog, remote={"far": broken, "near": well})
+    assert models.registry.list_problems() == {"far": "no connection"}
+    assert models.registry.list_problems("local") == {}
+    assert models.registry.list_problems("remote") == {"far": "no connection"}
 
 
 def swap_while_described(models: Models, new: Catalog) -> None:

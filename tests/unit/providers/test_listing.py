@@ -370,6 +370,7 @@ def test_a_slow_list_is_not_awaited_for_long() -> None:
         provider.held.clear()
         one = listing(provider, wait_s=0.0)
         assert await one.models() == []
+        assert one.detail == "The provider's list of models has not come yet."
         waiting = asyncio.create_task(listing(provider, wait_s=60).models())
         while len(provider.urls) < 2:
             await asyncio.sleep(0)
@@ -379,7 +380,24 @@ def test_a_slow_list_is_not_awaited_for_long() -> None:
         provider.held.set()
         await settled(one)
         assert len(await one.models()) == 2
-        assert len(provider.urls) == 2
+        assert (one.detail, len(provider.urls)) == (None, 2)
+
+    run(main())
+
+
+def test_a_slow_list_is_awaited_once() -> None:
+    """Who asks again for a list that has not come in time is answered at once: a reader of pages waits for the first
+    page alone."""
+
+    async def main() -> None:
+        provider = Provider()
+        provider.held.clear()
+        one = listing(provider, wait_s=0.05)
+        began = asyncio.get_running_loop().time()
+        for _ in range(1000):  # each with its own wait, they would take fifty seconds
+            assert await one.models() == []
+        assert asyncio.get_running_loop().time() - began < 25
+        await one.close()
 
     run(main())
 
