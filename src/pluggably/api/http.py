@@ -100,7 +100,9 @@ class HttpRequest:
         pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         query = dict(pairs)
         if len(query) < len(pairs):
-            raise InvalidRequest("A query parameter is given twice. Where several names are wanted, commas divide them.")
+            raise InvalidRequest(
+                "A query parameter is given twice. Where several names are wanted, commas divide them."
+            )
         return query
 
     @property
