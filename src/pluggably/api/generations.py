@@ -103,6 +103,7 @@ class Generations:
         route, made = await self._registry.meaning(body.model)
         # From here to the start of the run nothing is awaited: a reload would make the route that of another config.
         request = resolved(body, made, self._registry.usual_modality(route))
+        request.hops = _hops(http)
         is_small = len(raw) <= SMALL_BYTES
         run = self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
         http.facts = run.facts
@@ -252,6 +253,12 @@ def _free_forms_of(content: str | Sequence[Part]) -> Iterator[Any]:
             yield part.annotations
         if isinstance(part, Reasoning) and part.provider_state is not None:
             yield part.provider_state.data
+
+
+def _hops(http: HttpRequest) -> int:
+    """How many gateways the request has passed. What is no small number was written by none of them."""
+    told = http.header(b"pluggably-hops")
+    return int(told) if len(told) <= 3 and told.isascii() and told.isdigit() else 0
 
 
 def _check_acceptable(http: HttpRequest) -> None:

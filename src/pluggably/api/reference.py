@@ -314,6 +314,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "backend": "The provider's or the local model's name in the gateway's config.",
         "model": "The backend's own name for the model.",
         "location": "Whether the data stayed here (`local`) or went elsewhere (`remote`).",
+        "behind": "Who served it behind a backend that is a gateway itself, as that one says. Else it is not there.",
     },
     "FailedAttempt": {
         "backend": "What was tried.",

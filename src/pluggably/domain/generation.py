@@ -254,6 +254,8 @@ class GenerationRequest(Struct, kw_only=True):
     stream: bool = False
     keep_alive_s: float | None = None
     metadata: dict[str, str] = {}
+    # How many gateways the request has passed before this one.
+    hops: int = 0
 
     @property
     def text(self) -> TextParameters:
@@ -280,9 +282,12 @@ class GenerationWarning(Struct, frozen=True, kw_only=True):
 
 
 class ServedBy(Struct, frozen=True):
+    """`behind` is who served it at a backend that is a gateway itself, as that one says."""
+
     backend: str
     model: str
     location: Location
+    behind: ServedBy | UnsetType = UNSET
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="generation.progress"):
@@ -338,6 +343,8 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     cached_input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    # Where the backend tells its price for this one answer.
+    cost_usd: str | None = None
 
 
 class Warned(Struct, frozen=True):
@@ -432,6 +439,7 @@ class Fold:
                 self.usage.cached_input_tokens = event.cached_input_tokens
                 self.usage.output_tokens = event.output_tokens
                 self.usage.reasoning_tokens = event.reasoning_tokens
+                self.usage.cost_usd = event.cost_usd
             elif type(event) is Warned:
                 self.warnings.append(event.warning)
             elif type(event) is Started:

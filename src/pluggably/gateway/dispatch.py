@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from msgspec import UNSET
 
 from pluggably.domain.catalog import Foresight, InputModality, Prospect, RemoteModel, Route, Target
 from pluggably.domain.generation import (
@@ -202,7 +203,7 @@ class Run:
         finally:
             self._completed_at = datetime.now(UTC)
             # What an attempt said before it failed or was left still counts.
-            self._fold.add(self._held)
+            self._fold.add(event for event in self._held if type(event) is not Started)
             usage = self._fold.usage
             usage.duration_s = round(_clock() - self._began, 6)
             self._dispatch.running.discard(self)
@@ -292,9 +293,13 @@ class Run:
         target = self.target
         latency_s = now - self._tried_at - _queued_s(self._held)
         self._dispatch.health.began(target, latency_s, self.request.stream, self)
-        started = Started(ServedBy(target.backend, target.model, target.location))
-        self._held, held = [], self._held
-        return [started, *held, *batch]
+        said = [*self._held, *batch]
+        self._held = []
+        behind = next((event.served_by for event in said if type(event) is Started), UNSET)
+        started = Started(ServedBy(target.backend, target.model, target.location, behind))
+        # A backend that is a gateway may tell its wait and its first output in one breath.
+        waited = [event for event in said if type(event) is Progress]
+        return [*waited, started, *(event for event in said if type(event) not in (Progress, Started))]
 
     async def _after(self, error: PluggablyError, failed: Attempt) -> Attempt:
         """Notes a failed attempt; returns the next one. Raises: the error to end with, where there is none."""

@@ -21,11 +21,11 @@ class Ledger:
         self._children: dict[tuple[Any, ...], Any] = {}
 
     async def settle(self, usage: Usage, target: Target, price_list: str | None, told: Price | None) -> None:
-        """Fills in the cost. What runs on the operator's own hardware costs nothing; where a price or a count is not
-        known, the cost stays null. `price_list` is the backend's list of published prices, `told` a price that stands
-        over it."""
+        """Fills in the cost. What runs on the operator's own hardware costs nothing, unless the backend says that it
+        paid another; where a price or a count is not known, the cost stays what the backend says, or null. `price_list`
+        is the backend's list of published prices, `told` a price that stands over it."""
         if target.location == "local":
-            usage.cost_usd = "0"
+            usage.cost_usd = usage.cost_usd or "0"
             return
         cost = await self._prices.cost(price_list, target.model, usage, told)
         if cost is not None:

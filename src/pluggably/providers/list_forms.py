@@ -466,6 +466,25 @@ def _cohere(model_id: str, entry: Entry) -> Listed:
     return Listed(_described(model_id, plain))
 
 
+def _pluggably(model_id: str, entry: Entry) -> Listed:
+    """Another gateway: its facts have our own form. What it does not charge for is free."""
+    told = entry.get("price")
+    names = ("input_per_million", "cached_input_per_million", "output_per_million")
+    quote = _quote(told, names, Decimal(1)) if isinstance(told, dict) else Quote()
+    model = _described(model_id, entry, quote.price)
+    flags = {name: _flag(entry, (("capabilities", name),)) for name in Capabilities.__struct_fields__}
+    free = entry.get("free")
+    return Listed(
+        msgspec.structs.replace(
+            model,
+            free=free if isinstance(free, bool) else None,
+            context_tokens=_count(entry, (("context_tokens",),)),
+            capabilities=Capabilities(**flags),
+        ),
+        quote.rates_vary,
+    )
+
+
 def _with_max_tokens(model_id: str, entry: Entry) -> Listed:
     """Anthropic and Vercel call the longest answer `max_tokens`, which is the context elsewhere."""
     quote = _vercel_quote(entry)
@@ -563,4 +582,6 @@ FORMS: dict[str, Form] = {
     "google": Form(ids=("name",), prefix="models/", next=_cursor("nextPageToken", "pageToken")),
     # docs.ollama.com/api/tags
     "ollama": Form(ids=("model", "name")),
+    # docs/reference/api.md of this project: `GET /v1/models`
+    "pluggably": Form(reads=_pluggably, next=_cursor("next_cursor", "cursor")),
 }

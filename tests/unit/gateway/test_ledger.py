@@ -52,6 +52,14 @@ def test_our_own_hardware_costs_nothing(ledger: Ledger) -> None:
     assert settle(ledger, LOCAL, input_tokens=5, output_tokens=5).cost_usd == "0"
 
 
+def test_a_backend_that_tells_its_price_is_believed_where_nobody_knows_better(ledger: Ledger) -> None:
+    """Another gateway of ours may have paid somebody; a price that is known here stands over what it says."""
+    assert settle(ledger, LOCAL, cost_usd="0.25").cost_usd == "0.25"
+    other = Target(backend="home", model="unknown", location="remote")
+    assert settle(ledger, other, cost_usd="0.25").cost_usd == "0.25"
+    assert settle(ledger, REMOTE, cost_usd="9", input_tokens=1000, output_tokens=100).cost_usd == "0.0035"
+
+
 def test_a_provider_costs_what_its_list_says(ledger: Ledger) -> None:
     """A known price is filled in as a decimal string; an unknown one, or unknown counts, leave null."""
     assert settle(ledger, REMOTE, input_tokens=1000, output_tokens=100).cost_usd == "0.0035"

@@ -546,6 +546,43 @@ def test_cohere() -> None:
     assert models["north-mini"] == RemoteModel(id="north-mini")
 
 
+def test_pluggably() -> None:
+    """Another gateway's own list (docs/reference/api.md), which a cursor continues."""
+    can = {"streaming": True, "tools": True, "json_schema": False, "reasoning": None}
+    rates = {"input_per_million": "0.25", "cached_input_per_million": None, "output_per_million": "2"}
+    found = page(
+        "pluggably",
+        {
+            "data": [
+                {
+                    "id": "openai/gpt-5-mini", "name": "GPT-5 mini", "location": "remote", "free": False,
+                    "input_modalities": ["text", "image"], "output_modalities": ["text"], "capabilities": can,
+                    "context_tokens": 400000, "max_output_tokens": 128000, "price": rates, "backends": ["openai"],
+                    "status": "available",
+                },
+                {"id": "demo", "location": "local", "free": True, "price": None, "status": "loaded"},
+                {"id": "strange", "free": "yes", "capabilities": ["tools"], "price": {"input_per_million": "NaN"}},
+            ],
+            "next_cursor": "b3BlbmFp",
+        },
+    )  # fmt: skip
+    assert found.next == {"cursor": "b3BlbmFp"}
+    mini, demo, strange = (each.model for each in found.models)
+    assert mini == RemoteModel(
+        id="openai/gpt-5-mini",
+        name="GPT-5 mini",
+        price=price("0.25", "2"),
+        free=False,
+        context_tokens=400_000,
+        max_output_tokens=128_000,
+        input_modalities=("text", "image"),
+        output_modalities=("text",),
+        capabilities=Capabilities(streaming=True, tools=True, json_schema=False),
+    )
+    assert demo == RemoteModel(id="demo", free=True)
+    assert strange == RemoteModel(id="strange")
+
+
 def test_github() -> None:
     """GitHub Models (docs.github.com/rest/models/catalog, 2026-11) answers a bare array."""
     entry = {

@@ -99,9 +99,10 @@ def test_a_model_of_the_responses_api_alone_is_asked_there(model: str, codec: st
 
 def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() -> None:
     """Else they compute to the end for nobody. And so do Qwen, some of whose models answer in no other way, and
-    Anthropic, whose long answers would lose their connection."""
+    Anthropic, whose long answers would lose their connection, and another gateway, which tells of its progress in no
+    other way."""
     streaming = {name for name, preset in PRESETS.items() if preset.always_streams}
-    assert streaming == {"anthropic", "ollama", "llama-server", "qwen"}
+    assert streaming == {"anthropic", "ollama", "llama-server", "pluggably", "qwen"}
 
 
 def test_a_lease_yields_a_prebuilt_endpoint() -> None:

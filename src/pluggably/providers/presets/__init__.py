@@ -21,6 +21,4 @@ from pluggably.providers.presets.servers import SERVERS
 
 __all__ = ["PRESETS", "CodecRule", "ModelList", "Preset", "Variable"]
 
-PRESETS: dict[str, Preset] = dict(
-    sorted((OPENAI | GOOGLE | CLOUDS | MAKERS | HOSTS | ROUTERS | SERVERS).items())
-)
+PRESETS: dict[str, Preset] = dict(sorted((OPENAI | GOOGLE | CLOUDS | MAKERS | HOSTS | ROUTERS | SERVERS).items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pluggably.providers.presets.preset import ModelList, Preset
+from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
 ROUTERS: dict[str, Preset] = {
     # docs.github.com/en/rest/models/inference and …/rest/models/catalog (2026-11)
@@ -65,6 +65,19 @@ ROUTERS: dict[str, Preset] = {
             "inputs": ("image", "image_url", "file", "file_url", "audio"),
             "lacks": (),
         },
+    ),
+    # docs/reference/api.md of this project. Only a stream tells that a model loads, so it is always asked for one.
+    "pluggably": Preset(
+        title="Another Pluggably",
+        checked="2026-11-23",
+        codec="native",
+        base_url="https://{host}/v1",
+        docs="https://github.com/pluggably/pluggably/blob/main/docs/reference/api.md",
+        variables={"host": Variable(means="the host name of the other gateway, where its address is as above")},
+        key_env="PLUGGABLY_UPSTREAM_KEY",
+        needs_entry=True,
+        models=ModelList(form="pluggably"),
+        always_streams=True,
     ),
     # vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions and …/openai-chat-completions/reasoning (2026-11)
     "vercel": Preset(
