@@ -33,7 +33,6 @@ from pluggably.domain.generation import (
     Reasoning,
     Text,
     TokenLogprob,
-    UsageReported,
 )
 from pluggably.errors import (
     BackendAuthenticationFailed,
@@ -65,6 +64,7 @@ from pluggably.wire.codecs.gemini_reply import (
     FINISH_REASONS,
     SIGNATURE_MISSING,
     AnswerPart,
+    Candidate,
     Chunk,
     FunctionCall,
     GrowingArguments,
@@ -95,7 +95,7 @@ class GeminiCodec:
         self._growing: _GrowingCall | None = None
         self._finish_reason: str | None = None
         self._finish_message = ""
-        self._usage: UsageReported | None = None
+        self._counts: TokenCounts | None = None
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,7 +161,8 @@ class GeminiCodec:
         events: list[Event] = []
         for index, vector in enumerate(vectors):
             events += self._items.whole(Embedding(vector.values, index))
-        events += self._count(answer.usage_metadata)
+        if answer.usage_metadata is not None:
+            events.append(answer.usage_metadata.reported())
         events.append(Completed("stop"))
         return Step(events)
 
@@ -174,26 +175,38 @@ class GeminiCodec:
             raise fault_in_answer(chunk.error, self._asked)
         events: list[Event] = []
         for place, candidate in enumerate(chunk.candidates or ()):
-            if candidate.index:
-                continue  # of several candidates the first one is the answer; their count is no parameter of ours
-            if candidate.logprobs_result is not None:
-                self._scores = candidate.logprobs_result.logprobs()
-            parts = candidate.content.parts if candidate.content is not None else None
-            for number, part in enumerate(parts or ()):
-                if part.text is not None:
-                    events += self._take_text(part.text, part)
-                elif part.function_call is not None:
+            if not candidate.index:  # of several candidates the first one is the answer; their count is nothing of ours
+                events = self._take_candidate(candidate, data, place)
+        counts = chunk.usage_metadata
+        if counts is not None and counts != self._counts:  # it comes with every piece
+            self._counts = counts
+            events.append(counts.reported())
+        if not chunk.candidates:
+            self._check(chunk)
+        return events
+
+    def _take_candidate(self, candidate: Candidate, data: bytes, place: int) -> list[Event]:
+        events: list[Event] = []
+        if candidate.logprobs_result is not None:
+            self._scores = candidate.logprobs_result.logprobs()
+        parts = candidate.content.parts if candidate.content is not None else None
+        for number, part in enumerate(parts or ()):
+            text = part.text
+            if text is None:
+                if part.function_call is not None:
                     events += self._take_call(part.function_call, part.thought_signature)
                 else:
                     events += self._take_other(raw_part(data, place, number))
+            elif part.thought or part.thought_signature is not None:
+                events += self._take_signed(text, part)
+            elif text:
+                events += self._text(text)
+        if candidate.is_annotated:
             for told in candidate.metadata():
                 events += self._annotate(told)
-            if candidate.finish_reason:
-                self._finish_reason = candidate.finish_reason
-                self._finish_message = candidate.finish_message or ""
-        events += self._count(chunk.usage_metadata)
-        if not chunk.candidates:
-            self._check(chunk)
+        if candidate.finish_reason:
+            self._finish_reason = candidate.finish_reason
+            self._finish_message = candidate.finish_message or ""
         return events
 
     def _check(self, chunk: Chunk) -> None:
@@ -209,12 +222,11 @@ class GeminiCodec:
 
     # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _take_text(self, text: str, part: AnswerPart) -> list[Event]:
+    def _take_signed(self, text: str, part: AnswerPart) -> list[Event]:
+        """A part that is a thought, or signed, or both."""
         signature = part.thought_signature
-        if part.thought:
+        if part.thought or signature is None:
             return self._think(text, signature)
-        if signature is None:
-            return self._text(text) if text else []
         if not text and (self._is_signed or not self._items.is_open(Text)):
             # A signature alone, such as after calls.
             state = ProviderState(self._asked.backend, {"thoughtSignature": signature})
@@ -225,6 +237,9 @@ class GeminiCodec:
         return events
 
     def _text(self, text: str) -> list[Event]:
+        if self._items.is_open(Text) and not self._is_signed and self._scores is None:  # nearly always
+            self._text_length += len(text)
+            return self._items.text(text)
         events: list[Event] = []
         if self._is_signed and text:
             events = self._items.close_prose()
@@ -309,14 +324,6 @@ class GeminiCodec:
         note = {"type": next(iter(told)), **told}
         self._items.attached.setdefault("annotations", []).append(note)
         return []
-
-    def _count(self, counts: TokenCounts | None) -> list[Event]:
-        """The usage comes with every piece; it is told when it changes."""
-        usage = counts.reported() if counts is not None else None
-        if usage is None or usage == self._usage:
-            return []
-        self._usage = usage
-        return [usage]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

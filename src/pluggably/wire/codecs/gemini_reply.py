@@ -12,7 +12,6 @@ google-genai 3.4.0, FinishReason and PartialArg among them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -116,10 +115,12 @@ class Candidate(Struct, gc=False, rename="camel"):
     citation_metadata: JsonObject | None = None
     url_context_metadata: JsonObject | None = None
 
-    def metadata(self) -> Sequence[JsonObject]:
+    @property
+    def is_annotated(self) -> bool:
+        return not (self.grounding_metadata is self.citation_metadata is self.url_context_metadata is None)
+
+    def metadata(self) -> list[JsonObject]:
         """What is told of the answer beside its parts, each under its own name."""
-        if not (self.grounding_metadata or self.citation_metadata or self.url_context_metadata):
-            return ()  # nearly always
         told = {
             "groundingMetadata": self.grounding_metadata,
             "citationMetadata": self.citation_metadata,
@@ -140,11 +141,13 @@ class TokenCounts(Struct, gc=False, rename="camel"):
     tool_use_prompt_token_count: int | None = None
 
     def reported(self) -> UsageReported:
+        asked, said = self.prompt_token_count, self.candidates_token_count
+        found, thought = self.tool_use_prompt_token_count, self.thoughts_token_count
         return UsageReported(
-            input_tokens=_sum(self.prompt_token_count, self.tool_use_prompt_token_count),
+            input_tokens=asked if found is None else (asked or 0) + found,
             cached_input_tokens=self.cached_content_token_count,
-            output_tokens=_sum(self.candidates_token_count, self.thoughts_token_count),
-            reasoning_tokens=self.thoughts_token_count,
+            output_tokens=said if thought is None else (said or 0) + thought,
+            reasoning_tokens=thought,
         )
 
 
@@ -178,10 +181,6 @@ def raw_part(data: bytes, candidate: int, part: int) -> JsonObject:
     """A part as it came. Raises: whatever is wrong with it."""
     found = msgspec.json.decode(data)["candidates"][candidate]["content"]["parts"][part]
     return msgspec.convert(found, dict[str, Any])
-
-
-def _sum(first: int | None, second: int | None) -> int | None:
-    return None if first is None and second is None else (first or 0) + (second or 0)
 
 
 # ── arguments in pieces ─────────────────────────────────────────────────────────────────────────────────────────────
