@@ -341,7 +341,13 @@ def _model_options(walk: Walk, model_id: str, entry: ModelEntry, vocabulary: Voc
         message = f"there is no runner `{entry.runner}`{suggestion(entry.runner, vocabulary.runners)}"
         walk.wrong(node, (*path, "runner"), message)
         return entry
-    options = _options(walk, path, SHORT_OPTIONS, vocabulary.runners[entry.runner].Options)
+    wanted = vocabulary.runners[entry.runner].Options
+    takes = {field.encode_name for field in msgspec.structs.fields(wanted)}
+    for name, (key, value) in walk.given[path].items():
+        if name in SHORT_OPTIONS and name not in takes and not is_null(value):
+            message = f"means nothing to the runner `{entry.runner}`; a command line is run by `runner: command`."
+            walk.wrong(key, (*path, name), message)
+    options = _options(walk, path, tuple(name for name in SHORT_OPTIONS if name in takes), wanted)
     own = {name: value for name, value in options.items() if name not in SHORT_OPTIONS}
     return msgspec.structs.replace(entry, options=own)
 

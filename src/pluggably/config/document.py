@@ -118,6 +118,9 @@ def _syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
         message = "A tab stands here; YAML is indented with spaces only."
     elif isinstance(error, yaml.composer.ComposerError) and "single document" in (error.context or ""):
         message = "A second document starts here (`---`); the config is one document."
+    elif column and row[column - 1 : column + 1] == "${":
+        message = 'Within braces or brackets a value with `${` needs quotes: "${NAME}".'
+        column -= 1
     else:
         # The problem alone: the snippet that PyYAML would add may show a secret.
         message = f"This is not valid YAML: {error.problem or 'it cannot be read'}."

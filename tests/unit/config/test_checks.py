@@ -289,3 +289,10 @@ def test_a_host_that_is_none_is_wrong(host: str, complaint: str) -> None:
     assert found.startswith(f"1:46: inputs.allow_hosts.1: {complaint}")
     with pytest.raises(ValueError):
         Guard([host])
+
+
+def test_a_command_line_without_its_runner() -> None:
+    """A key that belongs to `runner: command` is told as such, where it stands, and not as an unknown option."""
+    assert issues('models: {a: {weights: "file:q.gguf", ready: /health}}') == [
+        "1:38: models.a.ready: means nothing to the runner `llama.cpp`; a command line is run by `runner: command`."
+    ]

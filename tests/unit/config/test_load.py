@@ -190,8 +190,8 @@ oops: 1
         ("models: {m: {weights: 'file:x', options: {thread: 1}}}", "1:43: models.m.options: unknown key `thread`; did "
          "you mean `threads`?"),
         ("models: {m: {weights: 'file:x', threads: 1}}", None),
-        ("models: {m: {weights: 'file:x', codec: openai}}", "1:33: models.m.options: unknown key `codec` (known: "
-         "`mode`, `threads`)."),
+        ("models: {m: {weights: 'file:x', codec: openai}}", "1:33: models.m.codec: means nothing to the runner "
+         "`llama.cpp`; a command line is run by `runner: command`."),
         ("models: {m: {runner: command, weights: 'file:x'}}", "1:13: models.m.options: the key `command` is missing."),
         ("models: {m: {runner: command, command: []}}", "1:40: models.m.command: must have at least 1 entry."),
         ("models: {m: {runner: command, command: [x], options: {command: [y]}}}", "1:55: models.m.options.command: "
@@ -226,6 +226,8 @@ oops: 1
         ("server: {<<: 1}", "1:14: server: `<<` takes a mapping, or a list of mappings."),
         ("a: &a [*a]", None),
         ("a: *b", '1:4: This is not valid YAML: found undefined alias \'b\'.'),
+        ("a: {b: ${C}}", '1:8: Within braces or brackets a value with `${` needs quotes: "${NAME}".'),
+        ("a: [x, ${C}]", '1:8: Within braces or brackets a value with `${` needs quotes: "${NAME}".'),
         ("a: 'b", "1:6: This is not valid YAML: found unexpected end of stream."),
         ("a: 1\n---\nb: 2", "2:1: A second document starts here (`---`); the config is one document."),
         ("server:\n\tport: 1", "2:1: A tab stands here; YAML is indented with spaces only."),
