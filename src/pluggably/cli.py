@@ -182,7 +182,11 @@ def _add_keys(commands: Any) -> None:
     )
     subcommands = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
     creating = _add_command(
-        subcommands, "create", create_key, "Make a key.", "It is printed this once, alone on standard output."
+        subcommands,
+        "create",
+        create_key,
+        "Make a key.",
+        "It is printed this once, alone on standard output. A running gateway takes it within a second.",
     )
     creating.add_argument("--name", metavar="TEXT", default="unnamed", help="What the key is for.")
     creating.add_argument(
