@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -516,7 +517,8 @@ def _print_answer(asked: GatewayClient, request: dict[str, Any], as_json: bool, 
         elif name == "generation.started" and progress:
             errors.write("\r\x1b[K")
         elif name == "output.delta" and not as_json and event["item_type"] in ("text", "refusal"):
-            out.write(event.get("text") or "")
+            text = event.get("text") or ""
+            out.write(_harmless(text) if out.isatty() else text)
             out.flush()
         elif name in ("generation.completed", "generation.failed", "generation.cancelled"):
             generation = event["generation"]
@@ -537,6 +539,11 @@ def _print_end(generation: dict[str, Any], errors: TextIO) -> int:
     if generation["finish_reason"] == "length":
         errors.write("The answer was cut at its longest; --max-output-tokens allows more.\n")
     return 0
+
+
+def _harmless(text: str) -> str:
+    """An answer as it may go to a terminal: what a model says must not steer it."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _progress_words(event: dict[str, Any]) -> str:

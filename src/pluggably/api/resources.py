@@ -108,11 +108,7 @@ class Models:
 
     async def list(self, http: HttpRequest) -> Answer:
         query, promise = http.query, http.caller.location
-        models = [
-            model
-            for model in await self._registry.models()
-            if _passes(model, query) and promise in (None, model.location)
-        ]
+        models = [model for model in await self._registry.models(promise) if _passes(model, query)]
         page = _page(models, lambda model: model.id, query)
         problems = self._registry.list_problems(promise)
         warnings = [ListWarning(backend, detail) for backend, detail in sorted(problems.items())]

@@ -74,18 +74,20 @@ class Registry:
         self.changing = asyncio.Lock()
         self._modalities: dict[str, Sequence[Modality] | None] = {}
 
-    async def models(self) -> list[Model]:
-        """Every local model, route and alias, and what the providers list."""
+    async def models(self, promise: Location | None = None) -> list[Model]:
+        """Every local model, route and alias, and what the providers list; with a `promise` what may be asked by a key
+        whose data goes to this location only, as it is to that key."""
         snapshot = self._live.current
         listed = await asyncio.gather(*(remote.models() for remote in snapshot.remote.values()))
         found = {
             f"{provider}/{facts.id}": _remote_model(provider, facts, snapshot.catalog.location(provider))
             for provider, models in zip(snapshot.remote, listed, strict=True)
             for facts in models
+            if promise in (None, snapshot.catalog.location(provider))
         }
         for name in snapshot.catalog.names():
             with suppress(ModelNotFound):  # removed since
-                found[name] = await self._told(snapshot, name)
+                found[name] = await self._told(snapshot, name, promise)
         return [found[name] for name in sorted(found)]
 
     def list_problems(self, location: Location | None = None) -> dict[str, str]:
@@ -107,10 +109,14 @@ class Registry:
                 if snapshot is self._live.current:
                     raise
 
-    async def _told(self, snapshot: Snapshot, name: str) -> Model:
+    async def _told(self, snapshot: Snapshot, name: str, promise: Location | None = None) -> Model:
+        """Raises: ModelNotFound, also where no target keeps the promise."""
         catalog = snapshot.catalog
         route = catalog.resolve(name)
-        targets = [target for target in route.targets if route.location in (None, target.location)]
+        promises = {route.location, promise} - {None}
+        targets = [target for target in route.targets if promises <= {target.location}]
+        if not targets:
+            raise ModelNotFound("No target of this model keeps its data where it must stay.")
         models = [await self._model(snapshot, target) for target in targets]
         model = models[0] if len(models) == 1 else _common(models)
         model.id = name

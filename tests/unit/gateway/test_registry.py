@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 import pytest
 from snapshots import Facts, snapshot
 
-from pluggably.domain.catalog import Capabilities, Description, LocalModel, Model, Standing, WorkerReport
+from pluggably.domain.catalog import (
+    Capabilities,
+    Description,
+    LocalModel,
+    Model,
+    RemoteModel,
+    RouteSpec,
+    Standing,
+    WorkerReport,
+)
 from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, ModelUnavailable, PermissionDenied, PluggablyError
 from pluggably.gateway.catalog import Catalog
 from pluggably.gateway.registry import Registry
@@ -468,3 +477,19 @@ def test_loading_is_for_local_models(models: Models) -> None:
         assert caught.value.pointer == "/model"
     with pytest.raises(ModelNotFound):
         run(models.registry.unload("none"))
+
+
+def test_a_key_that_is_held_here_sees_what_it_may_ask_for(models: Models) -> None:
+    """A route that has a target here is there for it, as a local one; what only a provider serves is not."""
+    mine = models.pool.models["mine"]
+    mixed = RouteSpec(targets=("mine", "far/x"))
+    catalog = Catalog({"far": "remote"}, {"smart": "far/x"}, [mine], {"mixed": mixed})
+    remote = {"far": Facts(RemoteModel(id="x"))}
+    registry = Registry(Live(snapshot(catalog=catalog, remote=remote)), models.pool, models.kept, ["toy"])
+    seen = {model.id: model.location for model in run(registry.models("local"))}
+    assert seen == {"mine": "local", "mixed": "local"}
+    assert set(run_ids(registry)) == {"mine", "mixed", "smart", "far/x"}
+
+
+def run_ids(registry: Registry) -> list[str]:
+    return [model.id for model in run(registry.models())]
