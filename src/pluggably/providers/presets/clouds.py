@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from pluggably.providers.presets.preset import Preset, Variable
+from pluggably.providers.presets.google import GEMINI_MODEL_RULES
+from pluggably.providers.presets.makers import ANTHROPIC_MODEL_RULES
+from pluggably.providers.presets.preset import CodecRule, Preset, Variable
+
+_VERTEX = {
+    "project": Variable(means="the id of the Google Cloud project", env="GOOGLE_CLOUD_PROJECT"),
+    "location": Variable(means="the region whose models are asked", default="global"),
+    # Of a region: its name, a hyphen, and this.
+    "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
+}
 
 CLOUDS: dict[str, Preset] = {
     # docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …/userguide/endpoints.html and
@@ -25,21 +34,56 @@ CLOUDS: dict[str, Preset] = {
         # ListFoundationModels is at another host, `bedrock.{region}.amazonaws.com`, and its calls have to be signed.
         models=None,
     ),
+    # docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference and …/docs/partner-models/claude/
+    # use-claude (2026-11); what is sent for Claude is also in anthropic's own package, lib/vertex.
+    "vertex": Preset(
+        title="Google Vertex AI",
+        checked="2026-11-23",
+        codec="gemini",
+        base_url="https://{host}/v1/projects/{project}/locations/{location}",
+        variables=_VERTEX,
+        docs="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
+        # Only access tokens, which run out after an hour; Google's variables are set on many machines for something
+        # else.
+        needs_key=False,
+        needs_entry=True,
+        signing="google",
+        price_list="google",
+        # Its lists are those of each publisher, at another version of the API.
+        models=None,
+        options={
+            "resource": "publishers/google/models/{model}",
+            # Tuned models are deployed to endpoints.
+            "collections": ("endpoints",),
+            # By another operation, `predict`, with bodies of its own.
+            "lacks": ("embeddings",),
+            "model_rules": GEMINI_MODEL_RULES,
+        },
+        codec_rules=(
+            CodecRule(
+                models=r"claude-",
+                codec="anthropic",
+                options={
+                    "path": "publishers/anthropic/models/{model}:rawPredict",
+                    "stream_path": "publishers/anthropic/models/{model}:streamRawPredict",
+                    # platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai: it "must be set" to this.
+                    # anthropic 2.12 sends the version of its own API.
+                    "extra_body": {"anthropic_version": "vertex-2023-10-16"},
+                    # Only the Claude API itself is documented to fetch what a URL leads to.
+                    "inputs": ("image", "file"),
+                    "model_rules": ANTHROPIC_MODEL_RULES,
+                },
+            ),
+        ),
+    ),
     # docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library and
     # …/docs/authentication (2026-11)
     "vertex-openai": Preset(
         title="Google Vertex AI, by OpenAI's wire",
         checked="2026-11-23",
         base_url="https://{host}/v1/projects/{project}/locations/{location}/endpoints/openapi",
-        variables={
-            "project": Variable(means="the id of the Google Cloud project", env="GOOGLE_CLOUD_PROJECT"),
-            "location": Variable(means="the region whose models are asked", default="global"),
-            # Of a region: its name, a hyphen, and this.
-            "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
-        },
+        variables=_VERTEX,
         docs="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library",
-        # Only access tokens, which run out after an hour; Google's variables are set on many machines for something
-        # else.
         needs_key=False,
         needs_entry=True,
         signing="google",

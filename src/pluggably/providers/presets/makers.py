@@ -9,7 +9,7 @@ from pluggably.providers.presets.preset import ModelList, Preset, Variable
 # platform.claude.com/docs/en/build-with-claude/thinking and …/effort; …/about-claude/models/overview; "What's new" and
 # "Migration guide" of each model; github.com/anthropics/skills, skills/claude-api, "Thinking & Effort" (2026-11). What
 # is true of the newest models comes first, so that one which is newer still is asked like them.
-_ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
+ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
     {
         "models": r"claude-",
         "max_tokens": 128_000,
@@ -62,7 +62,7 @@ MAKERS: dict[str, Preset] = {
         options={
             # "The default depends on the model"; newer ones leave it out.
             "thinking_display": "summarized",
-            "model_rules": _ANTHROPIC_MODEL_RULES,
+            "model_rules": ANTHROPIC_MODEL_RULES,
         },
     ),
     # docs.cohere.com/reference/chat and the types of cohere 7.3.1 (2026-11)

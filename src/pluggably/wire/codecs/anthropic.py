@@ -48,7 +48,7 @@ from pluggably.wire.codec import (
 )
 from pluggably.wire.codecs.anthropic_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.anthropic_messages import as_object
-from pluggably.wire.codecs.anthropic_options import AnthropicOptions
+from pluggably.wire.codecs.anthropic_options import MODEL_GAP, AnthropicOptions
 from pluggably.wire.codecs.anthropic_reply import (
     FINISH_REASONS,
     Delta,
@@ -61,7 +61,7 @@ from pluggably.wire.codecs.anthropic_reply import (
     decode_event,
     decode_message,
 )
-from pluggably.wire.codecs.anthropic_request import messages_body
+from pluggably.wire.codecs.anthropic_request import messages_body, model_step
 from pluggably.wire.framing import whole_stream
 
 
@@ -99,8 +99,11 @@ class AnthropicCodec:
             own_options=request.provider_options.get(address.backend, {}),
         )
         headers = SSE_HEADERS if address.stream else JSON_HEADERS
+        path = self._options.stream_path if address.stream else self._options.path
+        if MODEL_GAP in path:
+            path = path.replace(MODEL_GAP, model_step(body.value.pop("model"), address.backend))
         call = HttpCall(
-            url=f"{address.base_url}/messages",
+            url=f"{address.base_url}/{path}",
             headers={**headers, "anthropic-beta": ",".join(body.betas)} if body.betas else headers,
             body=json_body(body.value),
             framing="sse" if address.stream else None,

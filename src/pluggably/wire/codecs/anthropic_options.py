@@ -33,6 +33,8 @@ Lack: TypeAlias = Literal[
     "prefill",
 ]
 
+MODEL_GAP = "{model}"
+
 # How thinking is asked for: by a number of tokens, or by an effort.
 Thinking: TypeAlias = Literal["budget", "adaptive"]
 # The type of `thinking` that turns it off; `never`: the model always thinks.
@@ -102,5 +104,9 @@ class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Whether thinking comes back as a summary or only as its signature, where thinking is asked for by effort; None: as
     # the model has it.
     thinking_display: Literal["summarized", "omitted"] | None = None
+    # The operation behind the base URL, plain and streamed. Where the model stands in it (`…/{model}:rawPredict`, at
+    # Vertex AI), it does not stand in the body.
+    path: str = "messages"
+    stream_path: str = "messages"
     # Fields that go into every body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}

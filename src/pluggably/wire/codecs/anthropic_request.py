@@ -25,7 +25,7 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
 from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile, profile_of
@@ -34,6 +34,7 @@ from pluggably.wire.codecs.openai_messages import merged, own_options
 from pluggably.wire.codecs.openai_request import refuse_own
 
 # Of a request's own provider options, what would break the translation.
+_STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]*")
 _NOT_OVERRIDABLE = ("model", "messages", "system", "stream")
 # …/api/messages/create has no such fields.
 _NO_FIELD = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs")
@@ -80,6 +81,13 @@ def messages_body(
     parts.put_format(value)
     value = {**options.extra_body, **value}
     return Body(_joined(value, own) if own else value, omissions, conversation.origins, betas)
+
+
+def model_step(model: str, backend: str) -> str:
+    """A model as a step of an address. Raises: ModelNotFound."""
+    if not _STEP.fullmatch(model):
+        raise ModelNotFound(f"{backend}: no model there can have this name.", pointer="/model")
+    return model
 
 
 def _betas(given: Any, backend: str) -> list[str]:
