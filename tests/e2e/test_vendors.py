@@ -12,9 +12,10 @@ from e2e.harness import Client, Gateway, eventually, start_gateway
 from e2e.protocol import Json
 from pluggably.testing.fake_cohere import FakeCohere
 from pluggably.testing.fake_mistral import FakeMistral
+from pluggably.testing.fake_ollama import FakeOllama
 from pluggably.testing.fake_vendor import FakeVendor, running
 
-FAKES: dict[str, type[FakeVendor]] = {"cohere": FakeCohere, "mistral": FakeMistral}
+FAKES: dict[str, type[FakeVendor]] = {"cohere": FakeCohere, "mistral": FakeMistral, "ollama": FakeOllama}
 WEATHER: Json = {
     "type": "function",
     "name": "get_weather",
@@ -40,8 +41,9 @@ def gateway(vendor: tuple[str, FakeVendor], tmp_path_factory: pytest.TempPathFac
 
 
 def told(generation: Json) -> Json:
-    """What an answer says, without what depends on the moment."""
-    return {name: generation[name] for name in ("output", "finish_reason", "warnings")}
+    """What an answer says, without what depends on the moment: the ids of calls are ours where a vendor has none."""
+    items = [{name: value for name, value in item.items() if name != "id"} for item in generation["output"]]
+    return {"output": items, **{name: generation[name] for name in ("finish_reason", "warnings")}}
 
 
 @pytest.mark.parametrize("model", ["echo", "say-3", "tools", "tools-parallel", "reasoning", "length"])

@@ -136,9 +136,11 @@ def _obeys(kind: Any, value: Any) -> None:
     pydantic.TypeAdapter(kind).validate_python(value)
 
 
-@pytest.mark.parametrize(
-    "conversation", [each for each in codecs.load_conversations(FOLDER) if each.answer and each.reply], ids=str
-)
+# Those in a folder of their own are answers of others, whom the SDK need not understand.
+ANSWERED = [each for each in codecs.load_conversations(FOLDER) if each.answer and each.reply and "/" not in each.title]
+
+
+@pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same text, calls, refusal, vectors, finish reason and counts."""
     if conversation.reply is None or conversation.reply.headers or conversation.reply.text:

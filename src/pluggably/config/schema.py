@@ -272,7 +272,7 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         HttpUrl | None,
         Meta(
             description="Everything of the address before the operation's own path, the version included: "
-            "`http://box:11434/v1`."
+            "`http://box:8000/v1`."
         ),
     ] = None
     api_key: Annotated[

@@ -90,6 +90,8 @@ def said_by(model: str, asked: str, tools: Sequence[str], limit: int | None, ids
 class FakeVendor:
     """A vendor's server. A subclass answers `post`, and gives its errors their form."""
 
+    stream_type = "text/event-stream"
+
     def __init__(self, key: str) -> None:
         self.key = key
         self.base_url = ""
@@ -157,7 +159,7 @@ def running(vendor: Vendor) -> Iterator[Vendor]:
                 self._send(json.dumps(answer).encode(), status)
                 return
             self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Type", vendor.stream_type)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             for piece in answer:

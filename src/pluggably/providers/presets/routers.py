@@ -72,7 +72,7 @@ ROUTERS: dict[str, Preset] = {
         checked="2026-11-23",
         codec="native",
         base_url="https://{host}/v1",
-        docs="https://github.com/pluggably/pluggably/blob/main/docs/reference/api.md",
+        docs="https://pluggably.dev/docs/api",
         variables={"host": Variable(means="the host name of the other gateway, where its address is as above")},
         key_env="PLUGGABLY_UPSTREAM_KEY",
         needs_entry=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pluggably.providers.presets.preset import Preset
+from pluggably.providers.presets.preset import ModelList, Preset
 
 SERVERS: dict[str, Preset] = {
     # As of 2026-11, read in tools/server/README.md of github.com/ggml-org/llama.cpp.
@@ -53,23 +53,16 @@ SERVERS: dict[str, Preset] = {
             "lacks": ("min_p",),
         },
     ),
-    # As of 2026-11, read at docs.ollama.com/api/openai-compatibility.
+    # docs.ollama.com/api/chat, …/api/embed and …/api/tags (2026-11). Its other surface, shaped like OpenAI's, has no
+    # top_k, min_p and keep_alive.
     "ollama": Preset(
         title="Ollama",
-        checked="2026-11-22",
-        base_url="http://127.0.0.1:11434/v1",
-        docs="https://docs.ollama.com/api/openai-compatibility",
+        checked="2026-11-23",
+        codec="ollama",
+        base_url="http://127.0.0.1:11434",
+        docs="https://docs.ollama.com/api/chat",
         needs_key=False,
-        options={
-            "reasoning_back": "reasoning",
-            "embedding_encoding": "base64",
-            # "Image URL (HTTP/HTTPS)" has no check mark.
-            "inputs": ("image",),
-            # `reasoning_effort` ("high", "medium", "low", "none")
-            "efforts": ("none", "low", "medium", "high"),
-            # Neither among the supported fields, and what it does not know it ignores without a word.
-            "lacks": ("top_k", "min_p", "tool_choice", "parallel_tool_calls"),
-        },
+        models=ModelList(path="/api/tags", form="ollama"),
         always_streams=True,
     ),
     # docs.sglang.ai/basic_usage/openai_api_completions and ChatCompletionRequest in
