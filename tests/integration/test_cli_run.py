@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -150,6 +151,20 @@ def test_an_answer_is_printed_as_text(fake: FakeGateway, tmp_path: Path) -> None
     assert (method, path, headers["Authorization"]) == ("POST", "/v1/generations", "Bearer k1")
     message = {"role": "user", "content": "Why?"}
     assert body == {"model": "m", "input": [message], "parameters": {}, "stream": True}
+
+
+def test_an_answer_cannot_steer_a_terminal(fake: FakeGateway, tmp_path: Path) -> None:
+    """Control characters that a model says are shown as such on a terminal; a pipe gets them as they are."""
+    name, delta = next((name, event) for name, event in fake.events if name == "output.delta")
+    fake.events.insert(fake.events.index((name, delta)), (name, {**delta, "text": "a\x1b[2Jb\n"}))
+    end, theirs = pty.openpty()
+    asked = command("run", "m", "Why?", "--url", fake.url)
+    done = subprocess.run(asked, cwd=tmp_path, env=environment(tmp_path), stdout=theirs, check=False, timeout=60)
+    os.close(theirs)
+    shown = os.read(end, 4096).decode()
+    os.close(end)
+    assert (done.returncode, shown.splitlines()[0]) == (0, "a\N{REPLACEMENT CHARACTER}[2Jb")
+    assert run(tmp_path, "run", "m", "Why?", "--url", fake.url)[0].startswith("a\x1b[2Jb\n")
 
 
 def test_options_and_standard_input_reach_the_gateway(fake: FakeGateway, tmp_path: Path) -> None:
