@@ -691,18 +691,18 @@ def test_the_answers_are_as_the_document_says(gateway: Gateway) -> None:
     assert len(operations) == sum(len(methods) for methods in document["paths"].values())
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-    session = requests.Session()
-    for operation in operations:
-        for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-            strategy = operation.as_strategy(generation_mode=mode)
+    with requests.Session() as session:
+        for operation in operations:
+            for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+                strategy = operation.as_strategy(generation_mode=mode)
 
-            @settings(FIXED, max_examples=50 if operation.body else 10)
-            @given(case=strategy)
-            def run(case: Any) -> None:
-                if case.path == GENERATIONS and isinstance(case.body, dict) and "model" in case.body:
-                    case.body["model"] = "chat"  # or every right request would ask for a model that is not there
-                    case.body.pop("timeouts", None)  # or some would rightly end in a 504
-                case.call_and_validate(checks=checks, headers=headers, timeout=20, session=session)
+                @settings(FIXED, max_examples=50 if operation.body else 10)
+                @given(case=strategy)
+                def run(case: Any) -> None:
+                    if case.path == GENERATIONS and isinstance(case.body, dict) and "model" in case.body:
+                        case.body["model"] = "chat"  # or every right request would ask for a model that is not there
+                        case.body.pop("timeouts", None)  # or some would rightly end in a 504
+                    case.call_and_validate(checks=checks, headers=headers, timeout=20, session=session)
 
-            with suppress(Unsatisfiable):  # a call without parameters or body cannot be made wrong
-                run()
+                with suppress(Unsatisfiable):  # a call without parameters or body cannot be made wrong
+                    run()
