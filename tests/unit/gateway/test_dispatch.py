@@ -213,6 +213,37 @@ def test_waiting_is_told_in_the_usage() -> None:
     run_async(main)
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_who_serves_behind_a_gateway_is_told_once(at_once: bool) -> None:
+    """After the progress that came with it and before the output, in one read or in several."""
+
+    async def main() -> None:
+        theirs = ServedBy("qwen", "qwen.gguf", "local")
+        parts: list[Sequence[Event]] = [(Progress(stage="loading"),), (Started(theirs),), *ANSWER]
+        steps = [tuple(event for batch in parts for event in batch)] if at_once else parts
+        run = Gateway(Scripted(*steps)).start()
+        events = await read(run)
+        served_by = ServedBy("m", "m", "local", theirs)
+        assert events[:2] == [Progress(stage="loading"), Started(served_by)]
+        assert [type(event) for event in events].count(Started) == 1
+        assert run.generation().served_by == served_by
+        assert run.generation().output == [Text("Hello")]
+
+    run_async(main)
+
+
+def test_who_would_have_served_behind_a_gateway_is_not_told_as_who_served() -> None:
+    """Where the answer breaks off before its first output, nobody has."""
+
+    async def main() -> None:
+        failing = Scripted((Started(ServedBy("qwen", "q", "local")),), BackendError("broken"))
+        run = Gateway(failing).start()
+        await failure(run)
+        assert run.generation().served_by is None
+
+    run_async(main)
+
+
 def test_an_answer_without_output_is_one() -> None:
     """A backend may complete without a single item."""
 
