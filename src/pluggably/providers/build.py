@@ -52,6 +52,8 @@ def build_provider(
     address = base_url or (preset.base_url if preset else None)
     if spoken is None or address is None:
         raise StartupError(f"Provider {name}: it needs a known `preset`, or a known `codec` and a `base_url`.")
+    if preset is not None and preset.not_behind:
+        address = address.rstrip("/").removesuffix(preset.not_behind)
     if preset is not None and preset.needs_key and not api_keys:
         raise StartupError(f"Provider {name}: it has no key. Set {preset.key_env}, or give `api_key` in the config.")
     row = preset or Preset(base_url=address, docs="", checked="", title=name)

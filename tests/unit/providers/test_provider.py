@@ -239,3 +239,10 @@ def test_a_signature_needs_a_region_also_at_an_address_of_the_operators_own() ->
     """It is a part of what is signed."""
     with pytest.raises(StartupError, match="CLOUD_REGION"):
         build_provider("cloud", SIGNED, CODECS, base_url="https://proxy.test")
+
+
+@pytest.mark.parametrize("address", ["http://box:11434", "http://box:11434/v1", "http://box:11434/v1/"])
+def test_what_another_wire_has_behind_the_address_is_taken_off(address: str) -> None:
+    """Ollama's address is written with `/v1` wherever its OpenAI-shaped surface is meant."""
+    row = Preset(title="B", checked="2026-11-23", docs="", base_url="http://b", not_behind="/v1", needs_key=False)
+    assert built(row, base_url=address).base_url == "http://box:11434"

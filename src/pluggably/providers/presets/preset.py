@@ -51,6 +51,9 @@ class Preset(Struct, frozen=True, kw_only=True):
     codec: str = "openai"
     codec_rules: tuple[CodecRule, ...] = ()
     variables: dict[str, Variable] = {}
+    # What an operator may have put behind the address, because another wire of the same server has it there; it is
+    # taken off.
+    not_behind: str = ""
     key_env: str | None = None
     needs_key: bool = True
     # Its variable is set on many machines for something else, so the key alone is no wish: an entry must be there.

@@ -60,6 +60,8 @@ SERVERS: dict[str, Preset] = {
         checked="2026-11-23",
         codec="ollama",
         base_url="http://127.0.0.1:11434",
+        # docs.ollama.com/api/openai-compatibility (2026-11): `http://localhost:11434/v1/`.
+        not_behind="/v1",
         docs="https://docs.ollama.com/api/chat",
         needs_key=False,
         models=ModelList(path="/api/tags", form="ollama"),
