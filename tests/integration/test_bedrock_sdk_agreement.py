@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def test_the_sdk_reads_what_the_fake_says(sdk: BaseClient) -> None:
     assert whole["stopReason"] == "end_turn"
     assert whole["output"]["message"]["content"] == [{"text": "Hello there"}]
     assert set(whole["usage"]) == {"inputTokens", "outputTokens", "totalTokens"}
-    events = list(sdk.converse_stream(modelId="say-3", messages=asked("x"))["stream"])
+    with closing(sdk.converse_stream(modelId="say-3", messages=asked("x"))["stream"]) as stream:
+        events = list(stream)
     assert [next(iter(event)) for event in events] == [
         "messageStart",
         *["contentBlockDelta"] * 3,
@@ -140,6 +141,7 @@ def test_the_sdk_knows_the_fakes_errors(sdk: BaseClient) -> None:
     with pytest.raises(ClientError) as before:
         sdk.converse(modelId="error-AccessDeniedException", messages=asked("x"))
     assert before.value.response["Error"]["Code"] == "AccessDeniedException"
-    with pytest.raises(EventStreamError) as within:
-        list(sdk.converse_stream(modelId="breaks-2-throttlingException", messages=asked("x"))["stream"])
+    said = sdk.converse_stream(modelId="breaks-2-throttlingException", messages=asked("x"))
+    with closing(said["stream"]) as stream, pytest.raises(EventStreamError) as within:
+        list(stream)
     assert within.value.response["Error"]["Code"] == "throttlingException"
