@@ -97,7 +97,7 @@ class FakeVendor:
         self.base_url = ""
         self.requests: list[Arrived] = []
 
-    def post(self, path: str, body: Json) -> Json | Iterator[bytes]:
+    def post(self, path: str, body: Json) -> Json | list[Any] | Iterator[bytes]:
         """A whole answer, or the bytes of a stream, piece by piece. Raises: Refused."""
         raise NotImplementedError
 
@@ -155,7 +155,7 @@ def running(vendor: Vendor) -> Iterator[Vendor]:
                 answer, status = said(), 200
             except Refused as refused:
                 answer, status = vendor.error(refused), refused.status
-            if isinstance(answer, dict):
+            if isinstance(answer, dict | list):
                 self._send(json.dumps(answer).encode(), status)
                 return
             self.send_response(200)

@@ -23,11 +23,12 @@ ROUTERS: dict[str, Preset] = {
             "lacks": ("top_k", "min_p", "logprobs", "reasoning", "parallel_tool_calls", "named_tool"),
         },
     ),
-    # huggingface.co/docs/inference-providers/tasks/chat-completion and …/inference-providers/index (2026-11). What a
-    # model really takes is up to the provider behind the router.
+    # huggingface.co/docs/inference-providers/tasks/chat-completion, …/tasks/feature-extraction and
+    # …/inference-providers/index (2026-11). What a model really takes is up to the provider behind the router.
     "huggingface": Preset(
         title="Hugging Face Inference Providers",
-        checked="2026-11-22",
+        checked="2026-11-23",
+        codec="huggingface",
         base_url="https://router.huggingface.co/v1",
         docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
         key_env="HF_TOKEN",
@@ -39,8 +40,10 @@ ROUTERS: dict[str, Preset] = {
             # "Up to 4 sequences": `stop`.
             "stop_limit": 4,
             "inputs": ("image", "image_url"),
-            # Not among the parameters; "currently available for chat completion tasks only".
-            "lacks": ("top_k", "min_p", "parallel_tool_calls", "embeddings"),
+            # Not among the parameters.
+            "lacks": ("top_k", "min_p", "parallel_tool_calls", "dimensions"),
+            # Novita's, passed through: novita.ai/docs/api-reference/basic-error-code
+            "error_codes": {"not_enough_balance": "quota"},
         },
     ),
     # openrouter.ai/docs/api/reference/parameters, …/docs/use-cases/reasoning-tokens (2026-11)

@@ -1,0 +1,170 @@
+"""Hugging Face's wire: the router's chat completions, which are OpenAI's, and feature extraction, which is its own.
+
+A chat is `OpenAICodec` with the router's errors brought into OpenAI's form before it reads them. Here is the rest: the
+calls of feature extraction, whose model stands in the path and whose answer is bare lists of numbers.
+
+What surprises: behind a colon a model's name may say who is to serve it. The router reads that for chats; feature
+extraction has its own address for each provider, and of them only HF Inference takes the ids of the Hub, so another is
+refused. Many texts become several calls. A model without pooling answers with a vector for each token, which is nobody's
+embedding of the text, and is refused rather than averaged.
+
+Source: huggingface.co/docs/inference-providers/tasks/chat-completion, …/tasks/feature-extraction and …/providers/
+hf-inference; the types and addresses of huggingface_hub 2.4.0, inference/_providers/hf_inference.py (2026-11).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    Completed,
+    Embedding,
+    EmbeddingParameters,
+    Event,
+    GenerationRequest,
+    JsonObject,
+)
+from pluggably.errors import (
+    BackendInvalidResponse,
+    ModelNotFound,
+    PluggablyError,
+    UnsupportedModality,
+    UnsupportedParameter,
+)
+from pluggably.wire.codec import JSON_HEADERS, Address, Frame, HttpCall, HttpReply, Step, json_body
+from pluggably.wire.codecs.huggingface_faults import MEANINGS, as_openai, fault_of_reply
+from pluggably.wire.codecs.huggingface_options import HuggingFaceOptions
+from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer
+from pluggably.wire.codecs.openai_request import merge_own, refuse_own
+
+# The owner and the name of a repository, or an old one's name alone; no step of a path, no query.
+_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+# The provider that serves feature extraction, and the ways to let the router choose.
+_SERVERS = ("", "hf-inference", "fastest", "cheapest", "preferred")
+
+
+class HuggingFaceCodec(OpenAICodec):
+    """One attempt at the router."""
+
+    Options: ClassVar[type[Struct]] = HuggingFaceOptions
+
+    def __init__(self, options: HuggingFaceOptions) -> None:
+        super().__init__(msgspec.structs.replace(options, error_codes={**MEANINGS, **options.error_codes}))
+        self._batch = options.embedding_batch
+        self._vectors = 0
+
+    # ── the calls ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, request: GenerationRequest, address: Address) -> Step:
+        """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest, ModelNotFound."""
+        if request.modality != "embedding":
+            return super().begin(request, address)
+        self._request = request
+        self._asked = Asked(
+            backend=address.backend,
+            model=address.model,
+            modality=request.modality,
+            own_options=request.provider_options.get(address.backend, {}),
+            error_codes=self._options.error_codes,
+        )
+        self._url = f"{address.base_url.removesuffix('/v1')}/hf-inference/models/{self._model(address.model)}"
+        self._own = self._extraction_options()
+        return Step((), self._extract())
+
+    def _model(self, asked: str) -> str:
+        """The Hub's id of a model, for a path."""
+        model, _, server = asked.partition(":")
+        if "embeddings" in self._options.lacks or server not in _SERVERS:
+            raise UnsupportedModality(
+                f"{self._asked.backend} makes embeddings by HF Inference alone; name the model without a provider.",
+                pointer="/model",
+            )
+        if not _MODEL.fullmatch(model):
+            raise ModelNotFound(f"{self._asked.backend} has no model of this name.", pointer="/model")
+        return model
+
+    def _extraction_options(self) -> JsonObject:
+        """Everything of a body but its texts."""
+        value: JsonObject = {}
+        backend, parameters = self._asked.backend, self._request.parameters
+        if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
+            if "dimensions" in self._options.lacks:
+                raise UnsupportedParameter(
+                    f"{backend} makes embeddings of one size only; leave `dimensions` out.",
+                    pointer="/parameters/dimensions",
+                )
+            value["dimensions"] = parameters.dimensions
+        own = self._request.provider_options.get(backend)
+        refuse_own(own or {}, ("inputs",), backend)
+        merge_own(value, own, backend)
+        return value
+
+    def _extract(self) -> HttpCall:
+        texts = self._request.texts[self._vectors : self._vectors + self._batch]
+        return HttpCall(
+            url=f"{self._url}/pipeline/feature-extraction",
+            headers=JSON_HEADERS,
+            body=json_body({**self._own, "inputs": texts}),
+        )
+
+    # ── the answers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, reply: HttpReply) -> Step:
+        if self._request.modality == "embedding":
+            return self._receive_vectors(msgspec.json.decode(reply.body))
+        return super().receive(msgspec.structs.replace(reply, body=_readable(reply.body)))
+
+    def feed(self, frame: Frame) -> Step:
+        if b'"error"' in frame.data:
+            frame = Frame(frame.kind, _readable(frame.data))
+        return super().feed(frame)
+
+    def fault(self, reply: HttpReply) -> PluggablyError:
+        return fault_of_reply(reply, self._asked)
+
+    def _receive_vectors(self, answer: Any) -> Step:
+        if isinstance(answer, dict) and answer.get("error") is not None:
+            raise fault_in_answer(as_openai(answer)["error"], self._asked)
+        sent = min(self._batch, len(self._request.texts) - self._vectors)
+        vectors = self._told_apart(answer, sent)
+        if len(vectors) != sent or not all(vectors):
+            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
+        events: list[Event] = []
+        for vector in vectors:
+            events += self._items.whole(Embedding(vector, self._vectors))
+            self._vectors += 1
+        if self._vectors < len(self._request.texts):
+            return Step(events, self._extract())
+        self._completed = True
+        return Step([*events, Completed("stop")])
+
+    def _told_apart(self, answer: Any, sent: int) -> list[list[float]]:
+        """The vectors of an answer. Raises: UnsupportedModality for those of tokens."""
+        first = answer[0] if isinstance(answer, list) and answer else None
+        if sent == 1 and isinstance(first, int | float):
+            answer = [answer]  # some servers unpack a list of one text
+        elif isinstance(first, list) and first and isinstance(first[0], list):
+            raise UnsupportedModality(
+                f"{self._asked.model} answers with a vector for each token, not with one for the text; "
+                "use a model that is made for embeddings.",
+                pointer="/model",
+            )
+        return msgspec.convert(answer, list[list[float]])
+
+
+def _readable(body: bytes) -> bytes:
+    """An answer that is an error, in OpenAI's form; any other as it came."""
+    if b'"error"' not in body:
+        return body
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return body
+    if not isinstance(answer, dict) or answer.get("error") is None:
+        return body
+    return msgspec.json.encode(as_openai(answer))

@@ -1,0 +1,23 @@
+"""What an operator or the preset may set of Hugging Face's wire, as data: the options of OpenAI's, and one more.
+
+What surprises: the defaults of `inputs`, `stop_limit` and `lacks` are the router's. `encoding_format` is no parameter of
+feature extraction, so `embedding_encoding` counts for nothing here.
+"""
+
+from __future__ import annotations
+
+from pluggably.wire.codecs.openai_options import Input, Lack, OpenAIOptions
+
+
+class HuggingFaceOptions(OpenAIOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the router differs from the others that speak OpenAI's wire."""
+
+    # "Up to 4 sequences": …/tasks/chat-completion, `stop`.
+    stop_limit: int | None = 4
+    inputs: tuple[Input, ...] = ("image", "image_url")
+    # Not among the parameters of either task.
+    lacks: tuple[Lack, ...] = ("top_k", "min_p", "parallel_tool_calls", "dimensions")
+    # How many texts one call may bring; more become several calls. The server behind feature extraction takes 32
+    # where nobody told it otherwise: huggingface.co/docs/text-embeddings-inference/cli_arguments,
+    # `--max-client-batch-size` (2026-11).
+    embedding_batch: int = 32
