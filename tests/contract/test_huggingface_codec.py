@@ -16,9 +16,7 @@ ROOT = Path(__file__).parent.parent / "conversations"
 CONVERSATIONS = codecs.load_conversations(ROOT / "huggingface")
 BY_TITLE = {each.title: each for each in CONVERSATIONS}
 # Embeddings are what the router has in a form of its own.
-OF_OPENAI = [
-    each for each in codecs.load_conversations(ROOT / "openai") if each.request.get("modality") != "embedding"
-]
+OF_OPENAI = [each for each in codecs.load_conversations(ROOT / "openai") if each.request.get("modality") != "embedding"]
 ERRORS = {
     "of the router": b'{"error": "boom"}',
     "of a server": b'{"error": "boom", "error_type": "generation"}',

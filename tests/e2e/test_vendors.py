@@ -11,11 +11,17 @@ from e2e.conftest import PROVIDER_KEY
 from e2e.harness import Client, Gateway, eventually, start_gateway
 from e2e.protocol import Json
 from pluggably.testing.fake_cohere import FakeCohere
+from pluggably.testing.fake_huggingface import FakeHuggingFace
 from pluggably.testing.fake_mistral import FakeMistral
 from pluggably.testing.fake_ollama import FakeOllama
 from pluggably.testing.fake_vendor import FakeVendor, running
 
-FAKES: dict[str, type[FakeVendor]] = {"cohere": FakeCohere, "mistral": FakeMistral, "ollama": FakeOllama}
+FAKES: dict[str, type[FakeVendor]] = {
+    "cohere": FakeCohere,
+    "huggingface": FakeHuggingFace,
+    "mistral": FakeMistral,
+    "ollama": FakeOllama,
+}
 WEATHER: Json = {
     "type": "function",
     "name": "get_weather",
@@ -33,7 +39,7 @@ def vendor(request: pytest.FixtureRequest) -> Iterator[tuple[str, FakeVendor]]:
 def gateway(vendor: tuple[str, FakeVendor], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with the vendor's preset, at the fake's address."""
     name, fake = vendor
-    suffix = "/v1" if name == "mistral" else ""
+    suffix = "/v1" if name in ("huggingface", "mistral") else ""
     provider = {"base_url": fake.base_url + suffix, "api_key": "${FAKE_KEY}", "preset": name}
     config = {"providers": {"it": provider}, "demo": False}
     with start_gateway(tmp_path_factory.mktemp("gateway"), config, FAKE_KEY=PROVIDER_KEY) as running_gateway:
@@ -74,7 +80,9 @@ def test_a_conversation_goes_on_after_a_tool(client: Client, vendor: tuple[str, 
     more = [asked, {"role": "assistant", "content": first["output"]}, {"role": "tool", "content": results}]
     second = client.answer("it/tools-parallel", more, **ask)
     assert [item["text"] for item in second["output"]] == ["sunny"]
-    assert second["warnings"] == []
+    # The router documents no field that takes reasoning back.
+    dropped = ["part_dropped"] if vendor[0] == "huggingface" else []
+    assert [warning["code"] for warning in second["warnings"]] == dropped
     assert (
         client.answer("it/echo", [*more, {"role": "user", "content": "Thanks"}], **ask)["output"][0]["text"] == "Thanks"
     )
@@ -122,18 +130,32 @@ def test_a_client_that_leaves_ends_the_call(gateway: Gateway, vendor: tuple[str,
 def test_many_texts_become_as_many_embeddings(client: Client, vendor: tuple[str, FakeVendor]) -> None:
     """In their order, however many calls the vendor wants for them."""
     texts = [f"text {number}" for number in range(200)]
-    generation = client.answer("it/embed-4", texts, modality="embedding", parameters={"dimensions": 3})
+    # Feature extraction has no parameter for the size, and tells no usage.
+    has_sizes = vendor[0] != "huggingface"
+    parameters: Json = {"dimensions": 3} if has_sizes else {}
+    generation = client.answer("it/embed-4", texts, modality="embedding", parameters=parameters)
     assert [item["input_index"] for item in generation["output"]] == list(range(200))
-    alone = client.answer("it/embed-4", texts[150:151], modality="embedding", parameters={"dimensions": 3})
+    alone = client.answer("it/embed-4", texts[150:151], modality="embedding", parameters=parameters)
     assert generation["output"][150]["vector"] == alone["output"][0]["vector"]
-    assert len(alone["output"][0]["vector"]) == 3
-    assert generation["usage"]["input_tokens"] == 200
+    assert len(alone["output"][0]["vector"]) == (3 if has_sizes else 4)
+    assert generation["usage"]["input_tokens"] == (200 if has_sizes else None)
 
 
-def test_its_models_are_listed(client: Client) -> None:
+def test_a_model_that_makes_no_embedding_says_so(client: Client, vendor: tuple[str, FakeVendor]) -> None:
+    """Hugging Face has models that answer with a vector for each token, and names that nobody serves."""
+    if vendor[0] != "huggingface":
+        pytest.skip("only Hugging Face serves models of every kind")
+    for model, code in (("token-vectors", "unsupported_modality"), ("nothing", "model_not_found")):
+        refused = client.generate(f"it/{model}", ["two words"], modality="embedding")
+        assert refused.error["code"] == code
+
+
+def test_its_models_are_listed(client: Client, vendor: tuple[str, FakeVendor]) -> None:
     """By the vendor's own list, in its own form."""
 
     def listed() -> list[str]:
         return [model["id"] for model in client.get("/v1/models").json()["data"] if model["id"].startswith("it/")]
 
-    assert eventually(listed, 10, "the list is read") == ["it/echo", "it/embed-4"]
+    # The router lists what chats.
+    second = "it/tools" if vendor[0] == "huggingface" else "it/embed-4"
+    assert eventually(listed, 10, "the list is read") == ["it/echo", second]

@@ -5,8 +5,8 @@ calls of feature extraction, whose model stands in the path and whose answer is 
 
 What surprises: behind a colon a model's name may say who is to serve it. The router reads that for chats; feature
 extraction has its own address for each provider, and of them only HF Inference takes the ids of the Hub, so another is
-refused. Many texts become several calls. A model without pooling answers with a vector for each token, which is nobody's
-embedding of the text, and is refused rather than averaged.
+refused. Many texts become several calls. A model without pooling answers with a vector for each token, which is no
+embedding of the text: it is refused rather than averaged.
 
 Source: huggingface.co/docs/inference-providers/tasks/chat-completion, …/tasks/feature-extraction and …/providers/
 hf-inference; the types and addresses of huggingface_hub 2.4.0, inference/_providers/hf_inference.py (2026-11).
@@ -79,7 +79,9 @@ class HuggingFaceCodec(OpenAICodec):
     def _model(self, asked: str) -> str:
         """The Hub's id of a model, for a path."""
         model, _, server = asked.partition(":")
-        if "embeddings" in self._options.lacks or server not in _SERVERS:
+        if "embeddings" in self._options.lacks:
+            raise UnsupportedModality(f"{self._asked.backend} makes no embeddings.", pointer="/modality")
+        if server not in _SERVERS:
             raise UnsupportedModality(
                 f"{self._asked.backend} makes embeddings by HF Inference alone; name the model without a provider.",
                 pointer="/model",

@@ -1,9 +1,9 @@
 """What an error of Hugging Face's router means. Its forms become OpenAI's, which `openai_faults` can judge.
 
 The router says `{"error": "…"}`, the servers of Hugging Face put an `error_type` beside it, and a model that is being
-loaded tells its `estimated_time`. What a provider behind the router says passes through as it is, most often in OpenAI's
-form. What surprises: only the text tells a model that nobody serves from a bad request, and an input that is too long
-from a body that is too large.
+loaded tells its `estimated_time`. What a provider behind the router says passes through as it is, most often in the
+form of OpenAI. What surprises: only the text tells a model that nobody serves from a bad request, and an input that is
+too long from a body that is too large.
 
 Source: huggingface.co/docs/inference-providers/index, …/pricing and …/guides/first-api-call; the API descriptions of
 github.com/huggingface/text-generation-inference and …/text-embeddings-inference; the errors that huggingface_hub 2.4.0
@@ -47,8 +47,8 @@ _NO_MODEL = re.compile(
 _TOO_LONG = re.compile(
     r"`inputs` (tokens \+ `max_new_tokens` )?must (be|have) (<=|less than) \d+( tokens| characters)?", re.I
 )
-_PERMISSION = re.compile(r"sufficient permissions|inference providers|permission", re.I)
-_GATED = re.compile(r"gated|restricted|must have access|accept (the|its) (licen[cs]e|terms|conditions)", re.I)
+_PERMISSION = re.compile(r"permission", re.I)
+_GATED = re.compile(r"\bgated\b|access to (this )?model|must have access", re.I)
 
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:

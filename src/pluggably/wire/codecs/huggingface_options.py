@@ -1,7 +1,7 @@
 """What an operator or the preset may set of Hugging Face's wire, as data: the options of OpenAI's, and one more.
 
-What surprises: the defaults of `inputs`, `stop_limit` and `lacks` are the router's. `encoding_format` is no parameter of
-feature extraction, so `embedding_encoding` counts for nothing here.
+What surprises: the defaults of `inputs`, `stop_limit` and `lacks` are the router's. `encoding_format` is no parameter
+of feature extraction, so `embedding_encoding` counts for nothing here.
 """
 
 from __future__ import annotations
