@@ -200,8 +200,8 @@ class GeminiCodec:
             elif part.thought or part.thought_signature is not None:
                 events += self._take_signed(text, part)
             elif text:
-                events += self._text(text)
-        if candidate.is_annotated:
+                events = events + self._text(text) if events else self._text(text)
+        if not (candidate.grounding_metadata is candidate.citation_metadata is candidate.url_context_metadata is None):
             for told in candidate.metadata():
                 events += self._annotate(told)
         if candidate.finish_reason:
