@@ -1,5 +1,4 @@
-"""What each codec costs beside the OpenAI one, in microseconds of one core: a request and its whole answer, and an event
-of a stream.
+"""What each codec costs beside the OpenAI one, in microseconds of one core: a request with its answer, and an event.
 
     python bench/codecs.py
 
@@ -26,7 +25,7 @@ from pluggably.wire.framing import FRAMERS
 
 # What each wire says is that of the tests, so it stands there once.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
-from vendor_forms import VENDORS, WIRES, Told  # noqa: E402
+from vendor_forms import VENDORS, WIRES, Told
 
 TURNS = 21
 TURN_S = 0.04
