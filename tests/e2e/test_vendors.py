@@ -141,10 +141,9 @@ def test_many_texts_become_as_many_embeddings(client: Client, vendor: tuple[str,
     assert generation["usage"]["input_tokens"] == (200 if has_sizes else None)
 
 
-def test_a_model_that_makes_no_embedding_says_so(client: Client, vendor: tuple[str, FakeVendor]) -> None:
+@pytest.mark.parametrize("vendor", ["huggingface"], indirect=True)
+def test_a_model_that_makes_no_embedding_says_so(client: Client) -> None:
     """Hugging Face has models that answer with a vector for each token, and names that nobody serves."""
-    if vendor[0] != "huggingface":
-        pytest.skip("only Hugging Face serves models of every kind")
     for model, code in (("token-vectors", "unsupported_modality"), ("nothing", "model_not_found")):
         refused = client.generate(f"it/{model}", ["two words"], modality="embedding")
         assert refused.error["code"] == code

@@ -158,6 +158,11 @@ class OutputItems:
         """Whether no item has been opened yet."""
         return self._count == 0
 
+    @property
+    def open_length(self) -> int:
+        """How many characters the open text, reasoning or refusal has so far."""
+        return sum(map(len, self._pieces))
+
     def is_open(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> bool:
         return type(self._prose) is kind
 

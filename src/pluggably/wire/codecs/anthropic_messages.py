@@ -109,7 +109,8 @@ class Messages:
         options: list[JsonObject] = []
         origins: list[int] = []
         for place, one in enumerate(said):
-            own = dict(own_options(one.message.provider_options, self._backend))
+            given = own_options(one.message.provider_options, self._backend)
+            own = dict(given) if given else {}
             if "cache_control" in own:
                 _mark(one.blocks, own.pop("cache_control"))
             last = turns[-1] if turns else None
@@ -136,7 +137,8 @@ class Messages:
         self._check_end(turns[-1], f"/input/{origins[-1]}")
         for turn, own in zip(turns, options, strict=True):
             turn["content"] = _plain(turn["content"])
-            merged(turn, own)
+            if own:
+                merged(turn, own)
         return Conversation(_plain(prompt), turns, origins)
 
     def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
@@ -381,7 +383,8 @@ def _text_in(data: str, pointer: str) -> str:
 
 def _plain(content: str | list[JsonObject]) -> str | list[JsonObject]:
     """A single text as a string, the form that every server knows."""
-    if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+    # Every text has its `type`, so one of two fields is no more than that.
+    if isinstance(content, list) and len(content) == 1 and len(content[0]) == 2 and "text" in content[0]:
         text: str = content[0]["text"]
         return text
     return content

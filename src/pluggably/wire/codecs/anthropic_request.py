@@ -79,7 +79,8 @@ def messages_body(
     parts.put_stops(value)
     parts.put_tools(value)
     parts.put_format(value)
-    value = {**options.extra_body, **value}
+    if options.extra_body:
+        value = {**options.extra_body, **value}
     return Body(_joined(value, own) if own else value, omissions, conversation.origins, betas)
 
 

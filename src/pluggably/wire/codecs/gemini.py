@@ -86,8 +86,7 @@ class GeminiCodec:
     def __init__(self, options: GeminiOptions) -> None:
         self._options = options
         self._items = OutputItems()
-        # Of the open text: how long it is, and whether its end is signed, so that what follows is another text.
-        self._text_length = 0
+        # Whether the end of the open text is signed, so that what follows is another text.
         self._is_signed = False
         # The log probabilities of a piece, until its text is told.
         self._scores: list[TokenLogprob] | None = None
@@ -173,15 +172,19 @@ class GeminiCodec:
         chunk = decode_chunk(data)
         if chunk.error is not None:
             raise fault_in_answer(chunk.error, self._asked)
-        events: list[Event] = []
-        for place, candidate in enumerate(chunk.candidates or ()):
-            if not candidate.index:  # of several candidates the first one is the answer; their count is nothing of ours
-                events = self._take_candidate(candidate, data, place)
+        candidates = chunk.candidates or ()
+        if len(candidates) == 1 and not candidates[0].index:
+            events = self._take_candidate(candidates[0], data, 0)
+        else:
+            events = []
+            for place, candidate in enumerate(candidates):
+                if not candidate.index:  # of several the first one is the answer; their count is nothing of ours
+                    events = self._take_candidate(candidate, data, place)
         counts = chunk.usage_metadata
         if counts is not None and counts != self._counts:  # it comes with every piece
             self._counts = counts
             events.append(counts.reported())
-        if not chunk.candidates:
+        if not candidates:
             self._check(chunk)
         return events
 
@@ -200,8 +203,8 @@ class GeminiCodec:
             elif part.thought or part.thought_signature is not None:
                 events += self._take_signed(text, part)
             elif text:
-                events += self._text(text)
-        if candidate.is_annotated:
+                events = events + self._text(text) if events else self._text(text)
+        if not (candidate.grounding_metadata is candidate.citation_metadata is candidate.url_context_metadata is None):
             for told in candidate.metadata():
                 events += self._annotate(told)
         if candidate.finish_reason:
@@ -231,22 +234,19 @@ class GeminiCodec:
             # A signature alone, such as after calls.
             state = ProviderState(self._asked.backend, {"thoughtSignature": signature})
             return self._items.whole(Reasoning(provider_state=state))
-        before = self._text_length if self._items.is_open(Text) and not self._is_signed else 0
+        before = self._items.open_length if self._items.is_open(Text) and not self._is_signed else 0
         events = self._text(text)
         self._sign(signature, before)
         return events
 
     def _text(self, text: str) -> list[Event]:
-        if self._items.is_open(Text) and not self._is_signed and self._scores is None:  # nearly always
-            self._text_length += len(text)
+        if not self._is_signed and self._scores is None:  # nearly always
             return self._items.text(text)
         events: list[Event] = []
         if self._is_signed and text:
             events = self._items.close_prose()
         if not self._items.is_open(Text):
-            self._text_length = 0
             self._is_signed = False
-        self._text_length += len(text)
         scores, self._scores = self._scores, None
         more = self._items.text(text, scores)
         return events + more if events else more

@@ -24,7 +24,6 @@ from pluggably.domain.generation import (
     JsonObject,
     Media,
     Message,
-    Part,
     ProviderItem,
     Reasoning,
     Refusal,
@@ -216,7 +215,9 @@ class ContentBuilder:
     # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _answered(self, message: Message, pointer: str) -> list[JsonObject]:
-        content: Sequence[Part] = [Text(message.content)] if isinstance(message.content, str) else message.content
+        content = message.content
+        if isinstance(content, str):
+            return [{"text": content}] if content else []
         parts: list[JsonObject] = []
         for index, part in enumerate(content):
             place = f"{pointer}/content/{index}"
@@ -282,8 +283,11 @@ class _Placed(dict[str, Any]):
 
 def _results_first(parts: list[JsonObject]) -> list[JsonObject]:
     """The results of calls in the order of the calls, by which they are matched, before everything else."""
-    results = sorted((part for part in parts if isinstance(part, _Placed)), key=lambda part: part.place)
-    return [*results, *(part for part in parts if not isinstance(part, _Placed))] if results else parts
+    results = [part for part in parts if isinstance(part, _Placed)]
+    if not results:
+        return parts
+    results.sort(key=lambda part: part.place)
+    return [*results, *(part for part in parts if not isinstance(part, _Placed))]
 
 
 def _sign_first_call(parts: list[JsonObject]) -> None:

@@ -115,10 +115,6 @@ class Candidate(Struct, gc=False, rename="camel"):
     citation_metadata: JsonObject | None = None
     url_context_metadata: JsonObject | None = None
 
-    @property
-    def is_annotated(self) -> bool:
-        return not (self.grounding_metadata is self.citation_metadata is self.url_context_metadata is None)
-
     def metadata(self) -> list[JsonObject]:
         """What is told of the answer beside its parts, each under its own name."""
         told = {

@@ -87,7 +87,9 @@ def text_body(request: GenerationRequest, address: Address, stream: bool, option
     _put_format(config, request, options, rule, omissions, backend)
     if config:
         value["generationConfig"] = config
-    return Body(_joined(_joined(dict(options.extra_body), value), own), omissions, built.origins)
+    if options.extra_body:
+        value = _joined(dict(options.extra_body), value)
+    return Body(_joined(value, own) if own else value, omissions, built.origins)
 
 
 def embeddings_body(request: GenerationRequest, address: Address, resource: str, options: GeminiOptions) -> Body:
