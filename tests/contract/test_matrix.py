@@ -249,6 +249,7 @@ HANDED_BACK = {
     "bedrock": '"signature":"c2ln"',
     "cohere": '"tool_plan":"I think."',
     "gemini": f'"thoughtSignature":"{SIGNATURE}"',
+    "huggingface": '"signature":"c2ln"',
     "mistral": '"thinking":[{"type":"text","text":"I think."}]',
     "native": '"provider_state":{"provider":"somebody","data":{"signature":"c2ln"}}',
     "ollama": '"thinking":"I think."',

@@ -171,6 +171,7 @@ WIRES: Mapping[str, Callable[[Told], Forms]] = {
     "bedrock": bedrock,
     "cohere": cohere,
     "gemini": gemini,
+    "huggingface": openai,
     "mistral": mistral,
     "native": native,
     "ollama": ollama,
@@ -183,6 +184,7 @@ VENDORS: Mapping[str, tuple[str, str]] = {
     "bedrock": ("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
     "cohere": ("cohere", "command-a-03-2025"),
     "gemini": ("google", "gemini-3-pro"),
+    "huggingface": ("huggingface", "Qwen/Qwen3-32B"),
     "mistral": ("mistral", "mistral-medium-latest"),
     "native": ("pluggably", "anything"),
     "ollama": ("ollama", "qwen3"),
@@ -204,7 +206,7 @@ _FAKES: Mapping[str, type[FakeVendor]] = {
 def fault(wire: str, status: int) -> HttpReply:
     """What the vendor answers with this status: 401, 404, 429 or 503."""
     headers: dict[str, str] = {}
-    if wire in ("openai", "openai_responses"):
+    if wire in ("huggingface", "openai", "openai_responses"):
         body = fake_openai._STATUSES[status].body
     elif wire == "anthropic":
         body = fake_anthropic._refuse(529 if status == 503 else status).body
@@ -247,4 +249,4 @@ def refused(wire: str, body: Json) -> str | None:
         return fake_gemini._wrong_shape(body, "generateContent")
     if wire == "openai_responses":
         return fake_openai_responses.wrong_shape(body)
-    return fake_openai._wrong_shape(body) if wire == "openai" else None
+    return fake_openai._wrong_shape(body) if wire in ("huggingface", "openai") else None
