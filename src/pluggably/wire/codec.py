@@ -269,6 +269,37 @@ class Omissions:
         """Something that belongs to another provider and says nothing to this one."""
         self.warned.append(Warned(GenerationWarning(code=code, parameter=pointer, detail=detail)))
 
+    def own_reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        """What a wire whose blocks all have a `type` gets back of reasoning: its own block word for word, else nothing,
+        which is noted."""
+        state = part.provider_state
+        if state is None:
+            self.note("part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`")
+        elif state.provider != self._backend or not is_typed_block(state.data):
+            detail = f"this reasoning belongs to {self._owner(state.provider)}; this model cannot use it"
+            self.note("provider_state_dropped", pointer, detail)
+        else:
+            return [state.data]
+        return []
+
+    def own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """The same of a vendor's own item; in a copy, since marks and a message's options may be put into it."""
+        if part.provider == self._backend and is_typed_block(part.data):
+            return [dict(part.data)]
+        self.note(
+            "part_dropped", pointer, f"this item belongs to {self._owner(part.provider)}; this model cannot use it"
+        )
+        return []
+
+    def _owner(self, provider: str) -> str:
+        return provider if provider != self._backend else f"another wire of {self._backend}"
+
+
+def is_typed_block(value: object) -> bool:
+    """Whether something is a block of a wire on which they all have a type. What OpenAI's Chat wire keeps has none, so
+    the states of two wires of one provider are told apart."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
+
 
 # Of a call whose answer is read whole, and of one whose answer is a stream of server-sent events.
 JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}

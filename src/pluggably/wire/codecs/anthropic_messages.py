@@ -193,7 +193,7 @@ class Messages:
                     "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
                 )
             elif isinstance(part, ProviderItem):  # such as a search result, or a file that the vendor has
-                others += self._handed_back(part, place)
+                others += self._omissions.own_item(part, place)
             elif isinstance(part, Text | Image | File | Audio):
                 if message.role == "system" and not isinstance(part, Text):
                     raise UnsupportedParameter("A system message holds only text on this wire.", pointer=place)
@@ -274,9 +274,9 @@ class Messages:
             elif isinstance(part, ToolCall):
                 blocks.append(self._call(part))
             elif isinstance(part, Reasoning):
-                blocks += self._reasoning(part, place)
+                blocks += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
-                blocks += self._handed_back(part, place)
+                blocks += self._omissions.own_item(part, place)
             else:
                 raise UnsupportedParameter(
                     "An assistant message holds only text and tool calls on this wire.", pointer=place
@@ -299,33 +299,6 @@ class Messages:
     def _call(self, part: ToolCall) -> JsonObject:
         call = {"type": "tool_use", "id": _call_id(part.id), "name": part.name, "input": as_object(part.arguments)}
         return merged(call, own_options(part.provider_options, self._backend))
-
-    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
-        state = part.provider_state
-        if state is None:
-            self._omissions.note(
-                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
-            )
-        elif state.provider != self._backend or not _is_block(state.data):
-            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
-            self._omissions.note(
-                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; this model cannot use it"
-            )
-        else:
-            return [state.data]
-        return []
-
-    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
-        """In a copy, as a mark may be put on it."""
-        if part.provider == self._backend and _is_block(part.data):
-            return [dict(part.data)]
-        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
-        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; this model cannot use it")
-        return []
-
-
-def _is_block(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("type"), str)
 
 
 def _takes_more(turn: JsonObject) -> bool:

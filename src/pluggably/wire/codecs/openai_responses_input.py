@@ -75,7 +75,7 @@ class InputItems:
             if isinstance(part, ToolResult):
                 items.append(self._result(part, place))
             elif isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
-                items += self._handed_back(part, place)
+                items += self._omissions.own_item(part, place)
             elif isinstance(part, Text | Image | File | Audio) and role != "tool":
                 parts.append(self._content(part, message.role, place))
             elif role == "tool":
@@ -135,9 +135,9 @@ class InputItems:
         for index, part in enumerate(parts):
             place = f"{pointer}/content/{index}"
             if isinstance(part, Reasoning):
-                items += self._reasoning(part, place)
+                items += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
-                items += self._handed_back(part, place)
+                items += self._omissions.own_item(part, place)
             elif isinstance(part, Text):
                 own = own_options(part.provider_options, self._backend)
                 items.append(merged({"role": "assistant", "content": part.text}, own))
@@ -154,34 +154,6 @@ class InputItems:
                     "An assistant message holds only text and tool calls on this wire.", pointer=place
                 )
         return items
-
-    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
-        state = part.provider_state
-        if state is None:
-            self._omissions.note(
-                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
-            )
-        elif state.provider != self._backend or not _is_item(state.data):
-            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
-            self._omissions.note(
-                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; this model cannot use it"
-            )
-        else:
-            return [state.data]
-        return []
-
-    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
-        """Word for word, and in a copy: a message's own options may be put into it."""
-        if part.provider == self._backend and _is_item(part.data):
-            return [dict(part.data)]
-        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
-        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; this model cannot use it")
-        return []
-
-
-def _is_item(value: object) -> bool:
-    """Whether something is an item of this wire: they all have a type, and what the Chat wire keeps has none."""
-    return isinstance(value, dict) and isinstance(value.get("type"), str)
 
 
 def _plain(content: list[JsonObject]) -> str | list[JsonObject]:
