@@ -281,11 +281,11 @@ def metrics_page(metrics: Metrics) -> Iterator[str]:
     )
     rows = []
     for metric in vars(metrics).values():
-        if not hasattr(metric, "describe") or not hasattr(metric, "_labelnames"):
+        if not hasattr(metric, "describe"):
             continue
-        family = metric.describe()[0]
+        family, names = metric.describe()[0], getattr(metric, "label_names", None) or metric._labelnames
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        labels = ", ".join(f"`{label}`" for label in names)
         rows.append((f"`{name}`", family.type, labels, family.documentation))
     yield from _table(("metric", "type", "labels", "meaning"), rows)
 

@@ -16,7 +16,9 @@ from pluggably.api.auth import Authenticate, demand, principal_of
 from pluggably.api.http import HttpRequest, Limits, Receive, Scope, Send, problem_answer
 from pluggably.domain import access
 from pluggably.errors import InternalError, InvalidRequest, MethodNotAllowed, NotFound, PluggablyError
+from pluggably.telemetry.logs import write_request
 from pluggably.telemetry.metrics import Metrics
+from pluggably.telemetry.tally import Count
 
 log = structlog.get_logger()
 
@@ -128,11 +130,10 @@ class Gate:
         # What is taken of a client; a new config may bring new ones.
         self.limits = limits
         self._metrics = metrics
-        self._log = log.bind()
         # What a request touches is looked up once, not at each request.
         self._durations = {route.template: metrics.request_duration.labels(route.template) for route in routes.routes}
         self._durations[""] = metrics.request_duration.labels("none")
-        self._counts: dict[tuple[str, int], Any] = {}
+        self._counts: dict[tuple[str, int], Count] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -188,8 +189,9 @@ class Gate:
     def _account(
         self, request: HttpRequest, route: Route | None, status: int, code: str | None, duration_s: float
     ) -> None:
-        # A stream whose head was out tells its error in its last event; the run's facts have it then.
-        code = code or request.facts.get("code")
+        line = request.line
+        # A stream whose head was out tells its error in its last event; the run has put it into the line then.
+        line.code = code = code or line.code
         if code is not None:
             self._metrics.errors.labels(code).inc()
         template = route.template if route is not None else ""
@@ -197,16 +199,12 @@ class Gate:
         if count is None:
             count = self._metrics.requests.labels(template or "none", str(status))
             self._counts[template, status] = count
-        count.inc()
+        count.value += 1
         self._durations[template].observe(duration_s)
+        line.request_id = request.id
+        line.key_id = request.principal.id if request.principal is not None else None
+        line.route = template or None
+        line.status = status
+        line.duration_s = round(duration_s, 6)
         # A container's health check asks every few seconds; only its failures are worth a line.
-        write = self._log.debug if template in PROBES and status < 400 else self._log.info
-        write(
-            "request",
-            request_id=request.id,
-            key_id=request.principal.id if request.principal is not None else None,
-            route=template or None,
-            status=status,
-            duration_s=round(duration_s, 6),
-            **{**request.facts, "code": code},
-        )
+        write_request(line, is_quiet=template in PROBES and status < 400)

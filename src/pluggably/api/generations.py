@@ -106,7 +106,7 @@ class Generations:
         request.hops = _hops(http)
         is_small = len(raw) <= SMALL_BYTES
         run = self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
-        http.facts = run.facts
+        http.line = run.line
         if body.stream:
             return EventStream(run)
         async for _ in run.events():

@@ -20,6 +20,7 @@ from pluggably.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from pluggably.telemetry.logs import RequestLine
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -65,10 +66,10 @@ class HttpRequest:
     __slots__ = (
         "_receive",
         "connection",
-        "facts",
         "headers",
         "id",
         "limits",
+        "line",
         "method",
         "parameters",
         "path",
@@ -88,8 +89,8 @@ class HttpRequest:
         self.id = sent.decode() if sent is not None and _SANE_ID.fullmatch(sent) else new_id("req_")
         self.principal: Principal | None = None
         self.parameters: dict[str, str] = {}
-        # What a handler adds to the request's line in the log.
-        self.facts: dict[str, Any] = {}
+        # The request's line in the log; a handler may add to it.
+        self.line = RequestLine()
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")

@@ -12,11 +12,13 @@ import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from pluggably.api.exchange import Event, Exchange
 from pluggably.api.http import ClientConnection, problem_answer
 from pluggably.domain.ids import new_id
 from pluggably.errors import HeadersTooLarge, InvalidRequest, PluggablyError, RequestTimeout
@@ -74,7 +76,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.pipeline = cast(Any, _Pipeline())
-        writable = self.flow._is_writable_event = _Event()
+        writable = self.flow._is_writable_event = Event()
         writable.set()
         self._client = ClientConnection()
         self._lingering = _Lingering(transport, self)
@@ -121,10 +123,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_head()  # line ends between two requests
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        # What is read and nothing else: with the rest of what ASGI names, the dictionary takes a kilobyte more.
-        scope: Any = {"type": "http", "http_version": "1.1", "headers": self.headers, "client_connection": self._client}
-        self.scope = scope
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_head = True
         self._unfinished_bytes = 0
         self._client.is_late = False
@@ -137,12 +138,46 @@ class LimitedProtocol(HttpToolsProtocol):
         self._bound(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         self._body_is_whole = False
         if not self._refused and not self.parser.should_upgrade():
-            super().on_headers_complete()
-            self.cycle.transport = self._lingering  # type: ignore[assignment]
-            self.cycle.message_event = _Event()
-            if len(self.pipeline) <= MAX_PIPELINED:
-                # uvicorn stops reading behind a request that waits, and so would not see its client leave.
-                self.flow.resume_reading()
+            self._admit()
+
+    def _admit(self) -> None:
+        """Starts a request whose head has come, or lets it wait behind the one that is answered."""
+        method, version = self.parser.get_method().decode("ascii"), self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        # What is read and nothing else: with the rest of what ASGI names, the dictionary takes a kilobyte more.
+        self.scope = cast(
+            Any,
+            {
+                "type": "http",
+                "http_version": version,
+                "method": method,
+                "path": unquote(path) if "%" in path else path,
+                "query_string": url.query or b"",
+                "headers": self.headers,
+                "client_connection": self._client,
+            },
+        )
+        before = self.cycle
+        self.cycle = Exchange(
+            scope=self.scope,
+            transport=cast(Any, self._lingering),
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+            return
+        self.pipeline.appendleft((self.cycle, self.app))
+        if len(self.pipeline) > MAX_PIPELINED:  # up to there it is read on, or a client that leaves would not be seen
+            self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
@@ -262,16 +297,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.close()
 
 
-class _Event(asyncio.Event):
-    """An event whose waiters are a list: the deque that they are else takes 600 bytes, even with nobody in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiters = cast(Any, [])
-
-
 class _Pipeline(list[Any]):
-    """The same for requests that wait behind another; most connections never have one."""
+    """The requests that wait behind another, in a list: a deque takes 600 bytes, and most connections have none."""
 
     def appendleft(self, waiting: Any) -> None:
         self.insert(0, waiting)

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 from msgspec import UNSET
@@ -55,6 +54,7 @@ from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.routing import NO_ROUTING, Attempt, Known, Plan, Pursuit, plan
 from pluggably.gateway.snapshot import Live, Snapshot
 from pluggably.net.http import Patience
+from pluggably.telemetry.logs import RequestLine
 
 log = structlog.get_logger()
 
@@ -83,8 +83,8 @@ class Run:
         self.request = request
         # The target that is being tried, or was tried last.
         self.target = plan.candidates[0].target
-        # What the log tells of the run once it has ended.
-        self.facts: dict[str, Any] = {}
+        # The request's line in the log, which the run's end completes.
+        self.line = RequestLine()
         self._dispatch = dispatch
         self._snapshot = snapshot
         self._plan = plan
@@ -215,7 +215,7 @@ class Run:
                 await self._settle(usage)
             finally:
                 self._ended = self._standing()
-                self.facts.update(self._dispatch.ledger.record(self._ended, self.target))
+                self._dispatch.ledger.record(self._ended, self.target, self.line)
                 await self._snapshot.leave()
 
     # ── one attempt after the other ──

@@ -6,7 +6,9 @@ one of the error codes. A model's name that a client made up is never a label.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from pluggably.telemetry.tally import Spread, Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,52 +39,49 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.build = Gauge("pluggably_build_info", "The running version.", ["version"], registry=registry)
-        self.requests = Counter(
+        self.requests = Tally(
             "pluggably_http_requests_total",
             "Requests answered, by route template and status.",
             ["route", "status"],
-            registry=registry,
+            registry,
         )
-        self.request_duration = Histogram(
+        self.request_duration = Spread(
             "pluggably_http_request_duration_seconds",
             "From the request's head to the answer's end.",
             ["route"],
-            buckets=DURATION_BUCKETS,
-            registry=registry,
+            registry,
+            DURATION_BUCKETS,
         )
         self.errors = Counter("pluggably_errors_total", "Errors told to clients, by code.", ["code"], registry=registry)
-        self.generations = Counter(
+        self.generations = Tally(
             "pluggably_generations_total",
             "Generations that ended, by backend, modality and status.",
             ["backend", "modality", "status"],
-            registry=registry,
+            registry,
         )
         self.running = Gauge("pluggably_generations_running", "Generations that are running.", registry=registry)
-        self.generation_duration = Histogram(
+        self.generation_duration = Spread(
             "pluggably_generation_duration_seconds",
             "From the generation's start to its end.",
             ["backend", "modality"],
-            buckets=DURATION_BUCKETS,
-            registry=registry,
+            registry,
+            DURATION_BUCKETS,
         )
-        self.first_event = Histogram(
+        self.first_event = Spread(
             "pluggably_time_to_first_event_seconds",
             "From the generation's start to the backend's first output.",
             ["backend"],
-            buckets=DURATION_BUCKETS,
-            registry=registry,
+            registry,
+            DURATION_BUCKETS,
         )
-        self.tokens = Counter(
+        self.tokens = Tally(
             "pluggably_tokens_total",
             "Tokens, by backend and direction (input, cached_input, output, reasoning).",
             ["backend", "direction"],
-            registry=registry,
+            registry,
         )
-        self.cost = Counter(
-            "pluggably_cost_usd_total",
-            "Cost of generations whose price is known.",
-            ["backend"],
-            registry=registry,
+        self.cost = Tally(
+            "pluggably_cost_usd_total", "Cost of generations whose price is known.", ["backend"], registry
         )
         self.failed_attempts = Counter(
             "pluggably_failed_attempts_total",

@@ -416,14 +416,14 @@ def test_an_error_that_a_stream_told_is_counted_once() -> None:
     """Its head was a 200, so only the run's facts know of the error; an error answer counts once as well."""
 
     async def failed_late(http: HttpRequest) -> Answer:
-        http.facts["code"] = "backend_timeout"
+        http.line.code = "backend_timeout"
         return JsonAnswer({})
 
     exchange = Exchange([row(handler=failed_late)]).asked()
     assert exchange.sample("pluggably_errors_total", code="backend_timeout") == 1
 
     async def failed_early(http: HttpRequest) -> Answer:
-        http.facts["code"] = "backend_timeout"
+        http.line.code = "backend_timeout"
         raise BackendTimeout("late")
 
     exchange = Exchange([row(handler=failed_early)]).asked()

@@ -352,7 +352,7 @@ def test_a_plain_answer_is_the_whole_generation() -> None:
     assert isinstance(answer, JsonAnswer)
     generation = json.loads(bytes(answer.body))
     assert (generation["status"], generation["output"][0]["text"]) == ("completed", "hello")
-    assert http.facts["generation_id"] == generation["id"]
+    assert http.line.generation_id == generation["id"]
 
 
 def test_a_streamed_answer_is_a_stream() -> None:

@@ -174,7 +174,7 @@ def test_a_run_that_goes_well() -> None:
         assert generation.error is None
         assert gateway.dispatch.running == set()
         assert gateway.counted("completed") == 1
-        assert run.facts["generation_status"] == "completed"
+        assert run.line.generation_status == "completed"
 
     run_async(main)
 
@@ -275,7 +275,7 @@ def test_a_failure_keeps_what_came(error: PluggablyError) -> None:
         assert backend.closed == 1
         assert gateway.dispatch.running == set()
         assert gateway.counted("failed") == 1
-        assert run.facts["code"] == error.code
+        assert run.line.code == error.code
 
     run_async(main)
 
@@ -621,7 +621,7 @@ def test_a_failure_before_output_costs_only_time() -> None:
         assert route.sample("cost_usd_total", backend="a") == 5
         assert route.sample("cost_usd_total", backend="b") == 5
         assert route.sample("tokens_total", backend="a", direction="input") == 3
-        assert run.facts["attempts"] == 1 and run.facts["backend"] == "b"
+        assert run.line.attempts == 1 and run.line.backend == "b"
         assert await route.is_let_go()
 
     run_async(main)

@@ -13,6 +13,7 @@ from pluggably.domain.generation import Generation, Status, Usage
 from pluggably.errors import BackendTimeout
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.prices import Prices
+from pluggably.telemetry.logs import RequestLine
 from pluggably.telemetry.metrics import Metrics
 
 LOCAL = Target(backend="qwen", model="qwen", location="local")
@@ -81,7 +82,7 @@ def test_a_generation_is_counted(ledger: Ledger, metrics: Metrics) -> None:
         duration_s=1.5,
         time_to_first_event_s=0.5,
     )
-    ledger.record(generation(usage), REMOTE)
+    ledger.record(generation(usage), REMOTE, RequestLine())
     one = {"backend": "openai", "modality": "text"}
     assert sample(metrics, "pluggably_generations_total", **one, status="completed") == 1
     assert sample(metrics, "pluggably_generation_duration_seconds_sum", **one) == 1.5
@@ -94,7 +95,7 @@ def test_a_generation_is_counted(ledger: Ledger, metrics: Metrics) -> None:
 def test_what_is_unknown_is_not_counted(ledger: Ledger, metrics: Metrics) -> None:
     """A failure without usage counts as a failure, and as nothing else."""
     error = BackendTimeout("slow").problem("req_1")
-    ledger.record(generation(Usage(), "failed", error=error), REMOTE)
+    ledger.record(generation(Usage(), "failed", error=error), REMOTE, RequestLine())
     assert sample(metrics, "pluggably_generations_total", backend="openai", modality="text", status="failed") == 1
     text = metrics.render().decode()
     assert "pluggably_tokens_total{" not in text
@@ -105,7 +106,7 @@ def test_what_is_unknown_is_not_counted(ledger: Ledger, metrics: Metrics) -> Non
 def test_counts_add_up(ledger: Ledger, metrics: Metrics) -> None:
     """Each generation is counted once, those of other backends apart."""
     for target in (LOCAL, LOCAL, REMOTE):
-        ledger.record(generation(Usage(output_tokens=2, cost_usd="0")), target)
+        ledger.record(generation(Usage(output_tokens=2, cost_usd="0")), target, RequestLine())
     assert sample(metrics, "pluggably_generations_total", backend="qwen", modality="text", status="completed") == 2
     assert sample(metrics, "pluggably_tokens_total", backend="qwen", direction="output") == 4
     assert sample(metrics, "pluggably_tokens_total", backend="openai", direction="output") == 2
@@ -115,7 +116,7 @@ def test_what_a_client_makes_up_is_no_label(ledger: Ledger, metrics: Metrics) ->
     """Names of models are in the log, not in the metrics."""
     for number in range(50):
         target = Target(backend="openai", model=f"made-up-{number}", location="remote")
-        ledger.record(generation(Usage(duration_s=1.0)), target)
+        ledger.record(generation(Usage(duration_s=1.0)), target, RequestLine())
     assert "made-up" not in metrics.render().decode()
 
 
@@ -123,10 +124,11 @@ def test_the_log_tells_all_but_the_words(ledger: Ledger) -> None:
     """The facts name the generation, its models, its end and its cost; never what was said."""
     error = BackendTimeout(SECRET_WORDS).problem("req_1")
     usage = Usage(input_tokens=3, output_tokens=0, cost_usd="0.1", queued_s=0.5)
-    facts = ledger.record(generation(usage, "failed", error=error, metadata={"team": "a"}), REMOTE)
-    assert facts["generation_id"] == "gen_1"
-    assert (facts["model"], facts["backend"], facts["backend_model"]) == ("smart", "openai", "gpt-4o")
-    assert (facts["generation_status"], facts["code"]) == ("failed", "backend_timeout")
-    assert (facts["input_tokens"], facts["output_tokens"], facts["cost_usd"]) == (3, 0, "0.1")
-    assert (facts["queued_s"], facts["metadata"]) == (0.5, {"team": "a"})
-    assert SECRET_WORDS not in repr(facts)
+    line = RequestLine()
+    ledger.record(generation(usage, "failed", error=error, metadata={"team": "a"}), REMOTE, line)
+    assert line.generation_id == "gen_1"
+    assert (line.model, line.backend, line.backend_model) == ("smart", "openai", "gpt-4o")
+    assert (line.generation_status, line.code) == ("failed", "backend_timeout")
+    assert (line.input_tokens, line.output_tokens, line.cost_usd) == (3, 0, "0.1")
+    assert (line.queued_s, line.metadata) == (0.5, {"team": "a"})
+    assert SECRET_WORDS not in repr(line)

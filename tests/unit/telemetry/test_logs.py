@@ -209,3 +209,27 @@ def test_the_fields_are_explained() -> None:
     """Every shared field has a meaning; none is one that could hold what was said."""
     assert all(FIELDS.values())
     assert not {"prompt", "input", "output", "body", "key", "secret", "authorization"} & set(FIELDS)
+
+
+_REQUEST = """
+line = logs.RequestLine(request_id="req_1", status=200, duration_s=0.5, metadata={"a": "b\\nc"})
+logs.write_request(line)
+logs.write_request(logs.RequestLine(request_id="req_2"), is_quiet=True)
+"""
+
+
+def test_a_requests_line_is_like_any_other() -> None:
+    """What takes the short way has the same fields in the same order as an event's line; a quiet one is left out."""
+    (line,) = lines('logs.configure("info", "json")' + _REQUEST)
+    assert list(line) == ["timestamp", "level", "event", "request_id", "status", "duration_s", "metadata"]
+    assert (line["level"], line["event"], line["metadata"]) == ("info", "request", {"a": "b\nc"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", line["timestamp"])
+
+
+def test_a_requests_line_keeps_to_level_and_form() -> None:
+    """At `debug` the quiet ones are there, at `warning` none is, and on a terminal it is text."""
+    found = lines('logs.configure("debug", "json")' + _REQUEST)
+    assert [(line["level"], line["request_id"]) for line in found] == [("info", "req_1"), ("debug", "req_2")]
+    assert output('logs.configure("warning", "json")' + _REQUEST) == ""
+    text = output('logs.configure("info", "text")' + _REQUEST)
+    assert "req_1" in text and "req_2" not in text and "{" in text.partition("metadata")[2]
