@@ -25,7 +25,7 @@ help: ## list the commands
 setup: $(VENV)/dev $(VENV)/npm ## install everything that work on the code needs, into .venv
 
 serve: $(VENV)/core ## start the gateway (sets itself up on the first run)
-	@PYTHONMALLOC=malloc exec $(BIN)/pluggably serve $(ARGS)
+	@exec $(BIN)/pluggably serve $(ARGS)
 
 check: $(VENV)/dev ## look at the code without running it: form, lint, types, walls, reference pages, container files
 	$(BIN)/ruff format --check .

@@ -37,9 +37,9 @@ ROWS = ("CPU", "added", "latency", "first token", "plain requests", "memory", "s
 
 Row = dict[str, float]  # subject → value
 DIRECT, GATEWAY, PASSTHROUGH, NGINX = "direct", "gateway", "pass-through", "nginx"
-# The gateway as a container and the systemd unit start it: on the C library's allocator, which gives memory back.
-GATEWAY_MALLOC = "gateway-malloc"
-GATEWAYS = (GATEWAY, GATEWAY_MALLOC)
+# The gateway on Python's own allocator, which keeps what a flood of requests has left behind.
+GATEWAY_PYMALLOC = "gateway-pymalloc"
+GATEWAYS = (GATEWAY, GATEWAY_PYMALLOC)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Subject:
             **os.environ,
             "PLUGGABLY_DATA_DIR": str(self.folder / "data"),
             "PLUGGABLY_ADMIN_KEY": ADMIN_KEY,
-            **({"PYTHONMALLOC": "malloc"} if self.name == GATEWAY_MALLOC else {}),
+            **({"PYTHONMALLOC": "pymalloc"} if self.name == GATEWAY_PYMALLOC else {}),
         }
         started = time.perf_counter()
         with log.open("ab") as output:

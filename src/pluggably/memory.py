@@ -1,8 +1,8 @@
 """What a flood of requests has left behind is given back to the machine.
 
 Python's own allocator gives memory back in whole MiB only, and after a thousand streams each of these holds some small
-object that stays; so it is little. On the C library's allocator (`PYTHONMALLOC=malloc` in the gateway's environment) it
-is nearly all, at a tenth more CPU (docs/decisions/0007-memory.md).
+object that stays; so it is little. On the C library's allocator it is nearly all (docs/decisions/0007-memory.md). What
+surprises: which one it is can only be said before the interpreter starts, so the gateway starts it once more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,15 @@ from collections.abc import Callable
 FLOOD = 100
 # Seconds. Connections to backends rest for 4 before they are closed.
 QUIET_S = 6.0
+
+
+def choose_allocator() -> None:
+    """Puts the command that runs now on the C library's allocator, where nobody said which (`PYTHONMALLOC`): the same
+    process begins again, before it has done anything."""
+    if "PYTHONMALLOC" in os.environ or not _has_glibc() or not sys.executable or hasattr(sys, "frozen"):
+        return
+    os.environ["PYTHONMALLOC"] = "malloc"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  it is this very command
 
 
 def give_back() -> None:

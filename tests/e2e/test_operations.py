@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -438,3 +439,20 @@ def test_open_metrics(fake: FakeOpenAI, tmp_path: Path) -> None:
         bare = gateway.client.with_key(None)
         assert samples(bare)
         assert bare.get("/v1/models").status == 401
+
+
+# ── the process ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("said", "is_meant"), [({}, "malloc"), ({"PYTHONMALLOC": "pymalloc"}, "pymalloc")])
+def test_it_runs_on_the_allocator_that_gives_memory_back(tmp_path: Path, said: dict[str, str], is_meant: str) -> None:
+    """`serve` begins again on the C library's allocator, as the same process; what the operator says stands over it."""
+    try:
+        os.confstr("CS_GNU_LIBC_VERSION")
+    except ValueError:
+        pytest.skip("this system has another C library, whose allocator is left alone")
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("this system does not tell in /proc how a process was started")
+    with start_gateway(tmp_path, **said) as gateway:
+        begun_with = Path(f"/proc/{gateway.process.pid}/environ").read_bytes().split(b"\0")
+        assert f"PYTHONMALLOC={is_meant}".encode() in begun_with
