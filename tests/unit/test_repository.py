@@ -141,9 +141,10 @@ PROCESS_CALLS = {
     "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell",
     "fork", "forkpty", "posix_spawn", "popen", "system", "execv", "execve", "execvp", "execvpe", "Popen",
 }  # fmt: skip
-PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py"}
-# The child sets a variable for the library that it loads, in a process of its own.
-ENVIRONMENT_ROOMS = {"config/settings.py", "runners/llama_cpp_child.py"}
+# `memory` starts the gateway's own process once more, on another allocator.
+PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py", "memory.py"}
+# The child sets a variable for the library that it loads, in a process of its own; `memory`, one for the interpreter.
+ENVIRONMENT_ROOMS = {"config/settings.py", "runners/llama_cpp_child.py", "memory.py"}
 
 
 def uses(tree: ast.Module, names: set[str]) -> list[int]:
