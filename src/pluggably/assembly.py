@@ -32,8 +32,8 @@ from pluggably.net.http import HttpClient, Patience
 from pluggably.providers.aws_keys import AwsAccess
 from pluggably.providers.aws_signature import AwsKeys
 from pluggably.providers.build import build_provider, filled
-from pluggably.providers.listing import Listing, list_url
-from pluggably.providers.presets import PRESETS, Preset
+from pluggably.providers.listing import Listing, ListSource, list_url
+from pluggably.providers.presets import PRESETS, ModelList, Preset
 from pluggably.providers.provider import Provider
 from pluggably.runners.pool import Pool
 from pluggably.storage.models import ModelStore
@@ -60,9 +60,9 @@ class _Account:
         self.backend = FixedBackend(provider, self.client)
         self.listing = Listing(
             provider=provider.name,
-            url=list_address(provider, preset, entry),
-            form=preset.models.form if preset is not None and preset.models is not None else "openai",
+            sources=list_sources(provider, preset, entry),
             headers=provider.headers,
+            signers=provider.signers,
             http=self.client,
             facts={model: _facts(model, facts) for model, facts in entry.models.items()},
             free=entry.free,
@@ -190,10 +190,15 @@ def starting_row(name: str, entry: ProviderEntry) -> Preset | None:
     preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
     if preset is None or entry.base_url in (None, preset.base_url):
         return preset
-    is_elsewhere = preset.models is not None and "://" in preset.models.path
-    return msgspec.structs.replace(
-        preset, price_list=None, free_models=None, models=None if is_elsewhere else preset.models
-    )
+    return msgspec.structs.replace(preset, price_list=None, free_models=None, models=moved(preset.models))
+
+
+def moved(models: ModelList | None) -> ModelList | None:
+    """The lists as they are found at an address of the operator's own."""
+    if models is None or "://" in models.path:
+        return None
+    also = tuple(one for one in map(moved, models.also) if one is not None)
+    return msgspec.structs.replace(models, server="", also=also)
 
 
 def _provider(name: str, entry: ProviderEntry, codecs: Mapping[str, Any], environment: Mapping[str, str]) -> Provider:
@@ -222,15 +227,16 @@ def _aws_access(entry: AwsCredential) -> AwsAccess:
     return AwsAccess(keys=AwsKeys(entry.access_key_id.reveal(), entry.secret_access_key.reveal(), token))
 
 
-def list_address(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> str | None:
-    """Where a provider's models are listed; None where that is not known."""
+def list_sources(provider: Provider, preset: Preset | None, entry: ProviderEntry) -> list[ListSource]:
+    """Where a provider's models are listed; none where that is not known."""
     if preset is None:
         is_openai = (entry.codec or "").startswith("openai")
-        return list_url(provider.base_url, "/models") if is_openai else None
-    if preset.models is None:
-        return None
-    path = filled(preset.models.path, preset, entry.variables, provider.name)
-    return list_url(provider.base_url, path, provider.query)
+        return [ListSource(list_url(provider.base_url, "/models"))] if is_openai else []
+    sources = []
+    for models in preset.models.all() if preset.models is not None else ():
+        server, path = (filled(text, preset, entry.variables, provider.name) for text in (models.server, models.path))
+        sources.append(ListSource(list_url(server or provider.base_url, path, provider.query), models.form))
+    return sources
 
 
 def _facts(model: str, facts: ModelFacts) -> RemoteModel:

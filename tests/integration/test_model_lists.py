@@ -15,7 +15,7 @@ import pytest
 from child_gateway import running_gateway
 
 from pluggably.net.http import HttpClient
-from pluggably.providers.listing import MAX_BYTES, Listing
+from pluggably.providers.listing import MAX_BYTES, Listing, ListSource
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ async def asked(script: Script, **given: Any) -> tuple[list[str], str | None, li
     """The ids after one call of `models`, why there are none, and what the provider was asked."""
     async with provider(script) as (url, calls):
         http = HttpClient()
-        one = Listing(provider="p", url=url, http=http, **given)
+        one = Listing(provider="p", sources=[ListSource(url, given.pop("form", "openai"))], http=http, **given)
         try:
             return [found.id for found in await one.models()], one.detail, calls
         finally:
@@ -178,7 +178,7 @@ def test_nobody_there() -> None:
         async with provider(plain) as (url, _):
             pass
         http = HttpClient()
-        one = Listing(provider="p", url=url, http=http)
+        one = Listing(provider="p", sources=[ListSource(url)], http=http)
         assert await one.models() == []
         assert one.detail is not None
         assert "127.0.0.1" not in one.detail
@@ -200,7 +200,7 @@ def test_a_slow_list_comes_behind() -> None:
 
         async with provider(slow) as (url, calls):
             http = HttpClient()
-            one = Listing(provider="p", url=url, http=http, wait_s=0.05)
+            one = Listing(provider="p", sources=[ListSource(url)], http=http, wait_s=0.05)
             assert await one.models() == []
             now.set()
             while not await one.models():
@@ -224,7 +224,7 @@ def test_closing_cuts_the_fetch() -> None:
 
         async with provider(never) as (url, calls):
             http = HttpClient()
-            one = Listing(provider="p", url=url, http=http)
+            one = Listing(provider="p", sources=[ListSource(url)], http=http)
             one.refresh()
             while not calls:
                 await asyncio.sleep(0.001)

@@ -95,7 +95,8 @@ class Filling:
         needed = set(preset.variables)
         if entry.base_url is not None:
             # Whatever else of the preset stays as it is keeps its gaps.
-            rest = [*preset.query.values(), preset.models.path if preset.models is not None else ""]
+            lists = preset.models.all() if preset.models is not None else ()
+            rest = [*preset.query.values(), *(models.path for models in lists)]
             needed = {gap for text in [entry.base_url, *rest] for gap in gaps(text)}
         for name, variable in preset.variables.items():
             if name in self.values:

@@ -3,7 +3,7 @@ them, so what is declared here is only what the loader reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from msgspec import Struct
@@ -33,6 +33,8 @@ class ModelList(Protocol):
 
     @property
     def path(self) -> str: ...
+
+    def all(self) -> Sequence[ModelList]: ...
 
 
 class Preset(Protocol):

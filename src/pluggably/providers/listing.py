@@ -5,8 +5,9 @@ provider's own list (`list_forms`), the genai-prices package, and what vendors d
 
 What surprises: nothing is fetched at the start, and no generation ever waits for a list. Who asks for the models gets
 the last list that could be read, at once; where it is old a new one is fetched behind it, once for all who ask. A list
-that cannot be fetched changes nothing but `detail`. The last good list is kept in a file, so that a restart knows what
-was known; that file is a convenience and may be deleted at any time.
+that cannot be fetched changes nothing but `detail`. Where a vendor has several lists they are one here; of these, one
+that the credential may not read is left out, and `detail` tells of it. The last good list is kept in a file, so that a
+restart knows what was known; that file is a convenience and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from pluggably.errors import (
 from pluggably.net.http import HttpClient, Patience
 from pluggably.providers import known_models, list_forms
 from pluggably.providers.list_forms import Listed, Page
+from pluggably.wire.endpoint import Signer
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +72,15 @@ class Published(Protocol):
         ...
 
 
+class ListSource(Struct, frozen=True):
+    """A list: where it is, and in which form."""
+
+    url: str
+    form: str = "openai"
+
+
 class Kept(Struct, frozen=True, kw_only=True):
-    """The file of the last good list. `source` tells whether it is still the list of this address and form."""
+    """The file of the last good list. `source` tells whether it is still that of these addresses and forms."""
 
     version: int
     source: str
@@ -86,10 +95,10 @@ class Listing:
         self,
         *,
         provider: str,
-        url: str | None,
+        sources: Sequence[ListSource],
         http: HttpClient,
-        form: str = "openai",
         headers: Sequence[Mapping[str, str]] = ({},),
+        signers: Sequence[Signer | None] = (),
         facts: Mapping[str, RemoteModel] | None = None,
         free: bool | None = None,
         free_models: str | None = None,
@@ -101,16 +110,17 @@ class Listing:
         wait_s: float = WAIT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Without a `url` there is no list to fetch. `headers` are those of each credential; `facts` and `free` the
-        operator's words; `free_models` a regular expression over ids that never cost anything, searched; `vendor` the
-        preset's name. Raises: KeyError for a form that does not exist."""
-        if form not in list_forms.FORMS:
-            raise KeyError(form)
-        self._form = form
+        """Without `sources` there is no list to fetch. `headers` are those of each credential, and each of `signers`
+        signs its calls, or is None; `facts` and `free` are the operator's words; `free_models` a regular expression
+        over ids that never cost anything, searched; `vendor` the preset's name. Raises: KeyError for a form that does
+        not exist."""
+        for source in sources:
+            if source.form not in list_forms.FORMS:
+                raise KeyError(source.form)
         self._provider = provider
-        self._url = url
+        self._sources = sources
         self._http = http
-        self._headers = headers
+        self._credentials = list(zip(headers, signers or [None] * len(headers), strict=True))
         self._facts = facts or {}
         self._free = free
         self._free_models = re.compile(free_models) if free_models is not None else None
@@ -121,7 +131,7 @@ class Listing:
         self._retry_s = retry_s
         self._wait_s = wait_s
         self._clock = clock
-        self._source = hashlib.sha256(f"{url} {form}".encode()).hexdigest()
+        self._source = hashlib.sha256("\n".join(f"{one.url} {one.form}" for one in sources).encode()).hexdigest()
         self._told: dict[str, Listed] = {}
         self._merged: dict[str, RemoteModel] = {}
         self._guessed: dict[str, tuple[RemoteModel | None, RemoteModel | None]] = {}
@@ -129,7 +139,7 @@ class Listing:
         self._fetched_at: float | None = None
         self._failed_at: float | None = None
         self._detail: str | None = None
-        self._recalled = kept is None or url is None
+        self._recalled = kept is None or not sources
         self._recalling = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._awaited_until = 0.0
@@ -211,7 +221,7 @@ class Listing:
     # ── fetching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_due(self) -> bool:
-        if self._url is None or self._closed:
+        if not self._sources or self._closed:
             return False
         now = self._clock()
         # A clock that was set back counts as time gone by.
@@ -228,7 +238,7 @@ class Listing:
             return
         try:
             async with asyncio.timeout(FETCH_S):
-                listed, lost = await self._fetch()
+                listed, lost, refused = await self._fetch()
         except BackendError as error:
             self._failed(error.detail)
         except TimeoutError:
@@ -238,43 +248,69 @@ class Listing:
             log.exception("model_list_broken", provider=self._provider)
             self._failed("The provider's list of models could not be read.")
         else:
-            await self._accept(listed, lost)
+            await self._accept(listed, lost, refused)
 
-    async def _fetch(self) -> tuple[dict[str, Listed], int]:
-        """The whole list, with the first credential that is not refused. Raises: BackendError."""
-        for index, headers in enumerate(self._headers):
+    async def _fetch(self) -> tuple[dict[str, Listed], int, str | None]:
+        """What all lists tell, how many entries are lost, and what is to be told of a list that was refused. A list
+        that fails in any other way fails all, so that nothing it told before is forgotten. Raises: BackendError."""
+        listed: dict[str, Listed] = {}
+        lost, refused = 0, list[BackendAuthenticationFailed]()
+        for source in self._sources:
             try:
-                return await self._fetch_with(headers)
-            except BackendAuthenticationFailed:
-                if index + 1 == len(self._headers):
-                    raise
-        raise BackendRejected("There is no credential to ask for the provider's list of models with.")
+                found, missed = await self._fetch_one(source)
+            except BackendAuthenticationFailed as refusal:
+                refused.append(refusal)
+                continue
+            for model, one in found.items():
+                listed.setdefault(model, one)
+            lost += missed
+        if len(refused) == len(self._sources):
+            raise refused[0]
+        if lost and not listed:
+            raise BackendInvalidResponse("No entry of the provider's list of models could be read.")
+        return listed, lost, refused[0].detail if refused else None
 
-    async def _fetch_with(self, headers: Mapping[str, str]) -> tuple[dict[str, Listed], int]:
+    async def _fetch_one(self, source: ListSource) -> tuple[dict[str, Listed], int]:
+        """The whole of one list, with the first credential that is not refused. Raises: BackendError."""
+        refusal = BackendAuthenticationFailed("There is no credential to ask for the provider's list of models with.")
+        for headers, signer in self._credentials:
+            try:
+                return await self._fetch_with(source, headers, signer)
+            except BackendAuthenticationFailed as error:
+                refusal = error
+        raise refusal
+
+    async def _fetch_with(
+        self, source: ListSource, headers: Mapping[str, str], signer: Signer | None
+    ) -> tuple[dict[str, Listed], int]:
         listed: dict[str, Listed] = {}
         left, lost, asked, more = MAX_BYTES, 0, list[dict[str, str]](), dict[str, str]()
         while len(asked) < MAX_PAGES and len(listed) < list_forms.MAX_MODELS:
             asked.append(more)
-            body = await self._get(_with_query(self._url or "", more), headers, left)
+            body = await self._get(_with_query(source.url, more), headers, signer, left)
             left -= len(body)
-            page: Page = await asyncio.to_thread(list_forms.read, self._form, body)
+            page: Page = await asyncio.to_thread(list_forms.read, source.form, body)
             lost += page.lost
             for one in page.models[: list_forms.MAX_MODELS - len(listed)]:
                 listed.setdefault(one.model.id, one)
             more = page.next
             if not more or more in asked:
                 break
-        if lost and not listed:
-            raise BackendInvalidResponse("No entry of the provider's list of models could be read.")
         return listed, lost
 
-    async def _get(self, url: str, headers: Mapping[str, str], limit_bytes: int) -> bytes:
-        answer = await self._http.send("GET", url, {**_ACCEPT, **headers}, b"", Patience(FETCH_S, FETCH_S, FETCH_S))
+    async def _get(self, url: str, headers: Mapping[str, str], signer: Signer | None, limit_bytes: int) -> bytes:
+        sent: Mapping[str, str] = {**_ACCEPT, **headers}
+        if signer is not None:
+            sent = await signer.sign("GET", url, sent, b"")
+        answer = await self._http.send("GET", url, sent, b"", Patience(FETCH_S, FETCH_S, FETCH_S))
         try:
             status = answer.status
             if status in (401, 403):
+                # Where there are several, which one: each may need a permission of its own.
+                which = f" at {urlsplit(url).path}" if len(self._sources) > 1 else ""
                 raise BackendAuthenticationFailed(
-                    f"The provider refused its credential for the list of models ({status}).", backend_status=status
+                    f"The provider refused its credential for the list of models{which} ({status}).",
+                    backend_status=status,
                 )
             if status != 200:
                 raise BackendRejected(f"The provider's list of models answered {status}.", backend_status=status)
@@ -282,12 +318,15 @@ class Listing:
         finally:
             answer.close()
 
-    async def _accept(self, listed: dict[str, Listed], lost: int) -> None:
-        if self._detail is not None:
+    async def _accept(self, listed: dict[str, Listed], lost: int, refused: str | None) -> None:
+        """`refused` tells of a list that was left out."""
+        if refused is not None and refused != self._detail:
+            log.warning("model_list_incomplete", provider=self._provider, detail=refused, models=len(listed))
+        elif refused is None and self._detail is not None:
             log.info("model_list_recovered", provider=self._provider, models=len(listed))
         if lost:
             log.debug("model_list_entries_lost", provider=self._provider, lost=lost, models=len(listed))
-        self._told, self._fetched_at, self._failed_at, self._detail = listed, self._clock(), None, None
+        self._told, self._fetched_at, self._failed_at, self._detail = listed, self._clock(), None, refused
         await self._show()
         if self._kept is not None:
             kept = Kept(

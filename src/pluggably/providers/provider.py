@@ -67,11 +67,11 @@ class Provider:
         self._wires = [
             (re.compile(wire.models or ""), wire.codec, _options(wire.codec, wire.options)) for wire in wires
         ]
-        # One for each credential; they hold the keys.
+        # One for each credential; they hold the keys. And its signer, where it has one.
         self.headers = [
             {**credential, **(headers or {})} for credential in _credentials(api_keys, key_header, len(signers))
         ]
-        self._signers = [*(None for _ in self.headers[len(signers) :]), *signers]
+        self.signers = [*(None for _ in self.headers[len(signers) :]), *signers]
         self.query = urlencode(query or {}, quote_via=quote)
         self._always_streams = always_streams
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
@@ -101,7 +101,7 @@ class Provider:
             codec=codec,
             options=options,
             headers=self.headers[credential],
-            signer=self._signers[credential],
+            signer=self.signers[credential],
             query=self.query,
             always_streams=self._always_streams,
         )

@@ -54,6 +54,9 @@ class Gap(msgspec.Struct, frozen=True):
 class Listed(msgspec.Struct, frozen=True):
     path: str
 
+    def all(self) -> tuple[Listed, ...]:
+        return (self,)
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = "openai"

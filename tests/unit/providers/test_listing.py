@@ -16,11 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from pluggably.domain.catalog import Capabilities, Price, RemoteModel
-from pluggably.errors import BackendUnreachable
+from pluggably.errors import BackendAuthenticationFailed, BackendUnreachable
 from pluggably.gateway.prices import Prices
 from pluggably.net.http import HttpClient
 from pluggably.providers.list_forms import FORMS
-from pluggably.providers.listing import NOTHING, Listing, list_url
+from pluggably.providers.listing import NOTHING, Listing, ListSource, list_url
 from pluggably.providers.presets import PRESETS
 
 T = TypeVar("T")
@@ -91,9 +91,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def listing(provider: Provider, clock: Clock | None = None, **given: Any) -> Listing:
-    return Listing(
-        provider="p", url=given.pop("url", URL), http=cast(HttpClient, provider), clock=clock or Clock(), **given
-    )
+    given.setdefault("sources", [ListSource(given.pop("url", URL), given.pop("form", "openai"))])
+    return Listing(provider="p", http=cast(HttpClient, provider), clock=clock or Clock(), **given)
 
 
 async def settled(one: Listing) -> None:
@@ -286,7 +285,7 @@ def test_the_operators_models_are_always_there() -> None:
     async def main() -> None:
         facts = {"aa": RemoteModel(id="aa", context_tokens=1)}
         assert [one.id for one in await listing(Provider(), facts=facts).models()] == ["a", "aa", "b"]
-        assert [one.id for one in await listing(Provider(), facts=facts, url=None).models()] == ["aa"]
+        assert [one.id for one in await listing(Provider(), facts=facts, sources=()).models()] == ["aa"]
 
     run(main())
 
@@ -522,6 +521,105 @@ def test_the_next_credential_is_tried_where_one_is_refused() -> None:
     assert run(main(500)) == (["1"], "The provider's list of models answered 500.")
 
 
+class Seal:
+    """Signs with its name; without one it has no credential."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        if not self.name:
+            raise BackendAuthenticationFailed("p: there is no profile.")
+        return {**headers, "Authorization": f"{self.name} {method} {url} {body!r}"}
+
+
+def test_each_page_is_signed_as_it_is_asked_for() -> None:
+    """A signature is over the address with its query, so each page has its own."""
+
+    async def main() -> None:
+        pages = [b'{"models": [{"name": "a"}], "next_page_token": "2"}', b'{"models": [{"name": "b"}]}']
+        provider = Provider(lambda number: Given(200, pages[number - 1]))
+        one = listing(provider, form="cohere", signers=[Seal("s")])
+        assert [found.id for found in await one.models()] == ["a", "b"]
+        signatures = [headers["Authorization"] for headers in provider.headers]
+        assert signatures == [f"s GET {URL} b''", f"s GET {URL}?page_token=2 b''"]
+        assert {headers["Accept"] for headers in provider.headers} == {"application/json"}
+
+    run(main())
+
+
+def test_a_signer_without_a_credential_is_as_one_that_is_refused() -> None:
+    """The next one is tried; where none has a credential, what the signer says is told, and nobody is asked."""
+
+    async def main(*names: str) -> tuple[list[str], str | None, int]:
+        provider = Provider()
+        one = listing(provider, headers=[{}] * len(names), signers=[Seal(name) for name in names])
+        return [found.id for found in await one.models()], one.detail, len(provider.urls)
+
+    assert run(main("", "s")) == (["a", "b"], None, 1)
+    assert run(main("", "")) == ([], "p: there is no profile.", 0)
+
+
+# ── several lists ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+BOTH = [ListSource("https://provider.example/a"), ListSource("https://provider.example/b")]
+
+
+def listed(*ids: str) -> Given:
+    return Given(200, json.dumps({"data": [{"id": one} for one in ids]}).encode())
+
+
+def test_several_lists_are_one() -> None:
+    """What two of them tell is the first one's."""
+
+    async def main() -> None:
+        provider = Provider(lambda number: listed("x", "y") if number == 1 else listed("y", "z"))
+        one = listing(provider, sources=BOTH)
+        assert [found.id for found in await one.models()] == ["x", "y", "z"]
+        assert (provider.urls, one.detail) == ([source.url for source in BOTH], None)
+
+    run(main())
+
+
+def test_a_list_that_the_credential_may_not_read_is_left_out() -> None:
+    """It is told by its address, once, until all can be read; a list that fails in another way keeps all as it was."""
+
+    async def main() -> None:
+        clock, second = Clock(), [Given(403, b""), Given(403, b""), Given(500, b""), listed("y")]
+        provider = Provider(lambda number: listed("x") if number % 2 else second.pop(0))
+        one = listing(provider, clock, sources=BOTH)
+        with capture_logs() as logs:
+            for ids, detail in (
+                (["x"], "The provider refused its credential for the list of models at /b (403)."),
+                (["x"], "The provider refused its credential for the list of models at /b (403)."),
+                (["x"], "The provider's list of models answered 500."),
+                (["x", "y"], None),
+            ):
+                await one.models()
+                await settled(one)
+                assert ([found.id for found in await one.models()], one.detail) == (ids, detail)
+                clock.now += 4000
+        events = [(entry["event"], entry["log_level"]) for entry in logs]
+        assert events == [
+            ("model_list_incomplete", "warning"),
+            ("model_list_failed", "warning"),
+            ("model_list_recovered", "info"),
+        ]
+
+    run(main())
+
+
+def test_lists_that_are_all_refused_are_no_list() -> None:
+    """As with one list."""
+
+    async def main() -> None:
+        one = listing(Provider(lambda _: Given(403, b"")), sources=BOTH)
+        assert await one.models() == []
+        assert one.detail == "The provider refused its credential for the list of models at /a (403)."
+
+    run(main())
+
+
 def test_every_answer_is_closed() -> None:
     """A connection is given back however its answer was."""
 
@@ -694,7 +792,7 @@ def test_where_a_list_is(path: str, query: str, expected: str) -> None:
 def test_every_presets_list_can_be_read(name: str) -> None:
     """The form that a preset names exists, and its expression over free models is one."""
     models, free = PRESETS[name].models, PRESETS[name].free_models
-    assert models is None or models.form in FORMS
+    assert models is None or all(one.form in FORMS for one in models.all())
     assert free is None or re.compile(free)
 
 

@@ -32,10 +32,19 @@ class ModelList(Struct, frozen=True, kw_only=True):
     """Where a vendor lists its models, and in which form.
 
     `path` follows the base URL, or is a whole URL (with the preset's gaps). `form` names the reader in
-    `providers.listing`; `openai` takes `{"data": [{"id": …}]}` and whatever well-known fields stand beside the id."""
+    `providers.listing`; `openai` takes `{"data": [{"id": …}]}` and whatever well-known fields stand beside the id.
+    `also` are further lists of the same account, whose models join those of this one."""
 
     path: str = "/models"
     form: str = "openai"
+    # The server that lists, where it is another one than the base URL's (with the preset's gaps). At an address of an
+    # operator's own it is asked there: one server then stands for all of the vendor's.
+    server: str = ""
+    also: tuple[ModelList, ...] = ()
+
+    def all(self) -> tuple[ModelList, ...]:
+        """This list, and the further ones."""
+        return (self, *self.also)
 
 
 class Preset(Struct, frozen=True, kw_only=True):
