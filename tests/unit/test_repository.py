@@ -141,8 +141,10 @@ PROCESS_CALLS = {
     "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell",
     "fork", "forkpty", "posix_spawn", "popen", "system", "execv", "execve", "execvp", "execvpe", "Popen",
 }  # fmt: skip
-# `memory` starts the gateway's own process once more, on another allocator.
-PROCESS_ROOMS = {"runners/supervisor.py", "runners/guard.py", "connection.py", "memory.py"}
+# `memory` starts the gateway's own process once more, on another allocator; `aws_process`, an operator's program.
+PROCESS_ROOMS = {
+    "runners/supervisor.py", "runners/guard.py", "connection.py", "memory.py", "providers/aws_process.py",
+}  # fmt: skip
 # The child sets a variable for the library that it loads, in a process of its own; `memory`, one for the interpreter.
 ENVIRONMENT_ROOMS = {"config/settings.py", "runners/llama_cpp_child.py", "memory.py"}
 
@@ -172,8 +174,8 @@ def test_only_config_reads_the_environment() -> None:
     assert outside(ENVIRONMENT_ROOMS, {"environ", "environb", "getenv"}) == []
 
 
-def test_only_runners_start_processes() -> None:
-    """Every process that we start is supervised: it has a limit, a log and an end."""
+def test_processes_are_started_in_few_places() -> None:
+    """Every process that we start is watched: it has a limit and an end."""
     assert outside(PROCESS_ROOMS, PROCESS_CALLS) == []
 
 

@@ -82,6 +82,7 @@ class Renewed(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._failure: PluggablyError | None = None
         self._failed_at = 0.0
+        self._fetched_at = 0.0
 
     async def current(self) -> T:
         """The credential. Waits only where there is none that is good.
@@ -93,7 +94,9 @@ class Renewed(Generic[T]):
             if left_s is None or left_s > self._early_s:
                 return kept.value
             if left_s > 0:
-                self._renew()
+                # A source may go on giving the same one: it is not asked for each call.
+                if self._clock() >= self._fetched_at + self._pause_s:
+                    self._renew()
                 return kept.value
         task = self._renew()
         if task is not None:
@@ -115,7 +118,7 @@ class Renewed(Generic[T]):
     async def _run(self) -> None:
         try:
             self._kept = await self._fetch()
-            self._failure = None
+            self._failure, self._fetched_at = None, self._clock()
         except PluggablyError as error:
             self._failure, self._failed_at = error, self._clock()
             log.warning("credential_not_renewed", detail=error.detail)

@@ -2,7 +2,8 @@
 
 Nearly all lists look like OpenAI's, `{"data": [{"id": …}]}`, and vendors put further facts beside the id, under a
 handful of names that they share. So there is one reader for facts, `_described`, and a form (`FORMS`) only adds what
-vendors do not share: the unit of their prices, another name for the id, how a further page is asked for.
+vendors do not share: the unit of their prices (`list_prices`), another name for the id, how a further page is asked
+for.
 
 What surprises: the form `openai` reads no price. The same two words, `prompt` and `completion`, are dollars a token
 at one vendor and dollars a million at another, so a price is read only where the vendor says its unit. And a fact that
@@ -11,8 +12,9 @@ is not told stays None: a list that is silent on tools does not say that there a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, TypeAlias, TypeGuard, get_args
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,25 +24,39 @@ from msgspec import Struct
 from pluggably.domain.catalog import Capabilities, InputModality, Price, RemoteModel
 from pluggably.domain.generation import Modality
 from pluggably.errors import BackendInvalidResponse
+from pluggably.providers.list_prices import (
+    A_MILLION,
+    Entry,
+    Quote,
+    cloudflare_quote,
+    novita_quote,
+    openrouter_quote,
+    properties,
+    quoted,
+    together_quote,
+    vercel_quote,
+    xai_quote,
+)
 
 # Far above the longest list known (OpenRouter: under a thousand); what lies beyond is left out.
 MAX_MODELS = 20_000
 MAX_ID_CHARS = 512
 MAX_NAME_CHARS = 200
-# The dearest model asks 600 dollars a million tokens; far above that, a list means another unit than it documents.
-MAX_RATE = Decimal(10_000)
-MIN_RATE = Decimal("1e-9")
+# Under which name a list stands; the last two are Bedrock's.
+_LISTS = ("data", "models", "result", "modelSummaries", "inferenceProfileSummaries")
 
-Entry: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str, ...]
 
 
 class Listed(Struct, frozen=True):
     """One model of a list. `rates_vary`: its price holds for short inputs only, or is not all there is to pay, so no
-    cost follows from it."""
+    cost follows from it. `like`: the id of another that is listed, whose facts are also those of this one. `hidden`:
+    nothing can be asked for by this id; it is there for those that are like it."""
 
     model: RemoteModel
     rates_vary: bool = False
+    like: str | None = None
+    hidden: bool = False
 
 
 class Page(Struct, frozen=True):
@@ -50,13 +66,6 @@ class Page(Struct, frozen=True):
     models: list[Listed]
     next: dict[str, str]
     lost: int
-
-
-class Quote(Struct, frozen=True):
-    """A price as a list tells it."""
-
-    price: Price | None = None
-    rates_vary: bool = False
 
 
 def read(form: str, content: bytes) -> Page:
@@ -82,13 +91,26 @@ def read(form: str, content: bytes) -> Page:
     return Page(list(models.values()), more, lost)
 
 
+def joined(listed: dict[str, Listed]) -> dict[str, Listed]:
+    """The models of all of a vendor's lists together: each with the facts that it shares, the hidden ones left out."""
+    return {model: _with_shared(one, listed) for model, one in listed.items() if not one.hidden}
+
+
+def _with_shared(one: Listed, listed: dict[str, Listed]) -> Listed:
+    like = listed.get(one.like) if one.like is not None else None
+    if like is None:
+        return one
+    shared = msgspec.structs.replace(like.model, id=one.model.id, name=one.model.name or like.model.name)
+    return Listed(shared, like.rates_vary)
+
+
 def _entries(document: Any) -> list[Any] | None:
-    """The list itself, where Together and GitHub put it, or under one of the usual names."""
+    """The list itself, where Together and GitHub put it, or under one of the names in use."""
     if isinstance(document, list):
         return document
     if not isinstance(document, dict):
         return None
-    return next((document[key] for key in ("data", "models", "result") if isinstance(document.get(key), list)), None)
+    return next((document[key] for key in _LISTS if isinstance(document.get(key), list)), None)
 
 
 def _is_id(value: Any) -> TypeGuard[str]:
@@ -306,113 +328,12 @@ def _at(entry: Any, path: Path) -> Any:
     return entry
 
 
-# ── prices, each in its vendor's unit ───────────────────────────────────────────────────────────────────────────────
-
-_A_TOKEN = Decimal(1_000_000)
-_A_MILLION = Decimal(1)
-
-
-def _number(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if (isinstance(value, int) and abs(value) >= 2**63) or (isinstance(value, str) and len(value) > 40):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _rate(value: Any, factor: Decimal) -> str | None:
-    """Dollars a million tokens. A negative price is a vendor's way to say that there is none."""
-    number = _number(value)
-    # By its magnitude first: "1e-999999" as plain digits would fill the memory.
-    if number is None or not -30 < number.adjusted() < 30:
-        return None
-    rate = number * factor
-    if rate == 0:
-        return "0"
-    return format(rate.normalize(), "f") if MIN_RATE <= rate <= MAX_RATE else None
-
-
-def _quote(entry: Any, names: tuple[str, str, str], factor: Decimal, rates_vary: bool = False) -> Quote:
-    """The price of an object with these names for input, cached input and output."""
-    given, cached, made = (_rate(entry.get(name), factor) for name in names) if isinstance(entry, dict) else (None,) * 3
-    if given is None and made is None:
-        return Quote()
-    price = Price(input_per_million=given, cached_input_per_million=cached, output_per_million=made)
-    return Quote(price, rates_vary)
-
-
-def _is_zero(quote: Quote) -> bool:
-    price = quote.price
-    return price is not None and price.input_per_million in ("0", None) and price.output_per_million in ("0", None)
-
-
-def _openrouter_quote(entry: Entry) -> Quote:
-    """Dollars a token, as strings; `overrides` are rates of long inputs, `request` a fee for each call."""
-    pricing = entry.get("pricing")
-    if not isinstance(pricing, dict):
-        return Quote()
-    fee, thinking = (_number(pricing.get(name)) for name in ("request", "internal_reasoning"))
-    varies = (
-        bool(pricing.get("overrides"))
-        or bool(fee)
-        or (bool(thinking) and thinking != _number(pricing.get("completion")))
-    )
-    cached = next((name for name in ("input_cache_read", "input_cache_reads") if name in pricing), "input_cache_read")
-    quote = _quote(pricing, ("prompt", cached, "completion"), _A_TOKEN, varies)
-    # Free but for a fee is not free, and a fee has no place in a price by tokens.
-    return Quote() if fee and _is_zero(quote) else quote
-
-
-def _vercel_quote(entry: Entry) -> Quote:
-    """Dollars a token, as strings; `…_tiers` where the rate depends on the amount."""
-    pricing = entry.get("pricing")
-    tiers = [pricing.get(f"{name}_tiers") for name in ("input", "output")] if isinstance(pricing, dict) else []
-    varies = any(isinstance(found, list) and len(found) > 1 for found in tiers)
-    return _quote(pricing, ("input", "input_cache_read", "output"), _A_TOKEN, varies)
-
-
-def _together_quote(entry: Entry) -> Quote:
-    """Dollars a million tokens. Zero stands where a model is not sold by the token, so it says nothing."""
-    quote = _quote(entry.get("pricing"), ("input", "cached_input", "output"), _A_MILLION)
-    return Quote() if _is_zero(quote) else quote
-
-
-def _novita_quote(entry: Entry) -> Quote:
-    """Ten-thousandths of a dollar a million tokens: 3900 is 0.39 dollars."""
-    names = ("input_token_price_per_m", "", "output_token_price_per_m")
-    return _quote(entry, names, Decimal("0.0001"), bool(entry.get("is_tiered_billing")))
-
-
-def _xai_quote(entry: Entry) -> Quote:
-    """Cents for a hundred million tokens: 20000 is 2 dollars a million. Zero stands at models without a text price."""
-    names = ("prompt_text_token_price", "cached_prompt_text_token_price", "completion_text_token_price")
-    threshold = _number(entry.get("long_context_threshold"))
-    quote = _quote(entry, names, Decimal("0.0001"), bool(threshold))
-    return Quote() if _is_zero(quote) else quote
-
-
-def _cloudflare_quote(entry: Entry) -> Quote:
-    """A list of rates, each with its unit and currency."""
-    rows = _properties(entry).get("price")
-    dollars = {
-        row.get("unit"): row.get("price")
-        for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and row.get("currency") == "USD" and isinstance(row.get("unit"), str)
-    }
-    names = ("per M input tokens", "per M cached input tokens", "per M output tokens")
-    return _quote(dollars, names, _A_MILLION)
-
-
 # ── the vendors that name things in their own way ───────────────────────────────────────────────────────────────────
 
 
 def _cloudflare(model_id: str, entry: Entry) -> Listed:
     """Facts stand as `{"property_id", "value"}`, their values as text."""
-    told = _properties(entry)
+    told = properties(entry)
     plain: Entry = {"task": entry.get("task")}
     if isinstance(told.get("context_window"), str) and told["context_window"].isdecimal():
         plain["context_window"] = int(told["context_window"][:15])
@@ -423,16 +344,7 @@ def _cloudflare(model_id: str, entry: Entry) -> Listed:
     ):
         if told.get(name) in ("true", "false"):
             plain[flag] = told[name] == "true"
-    return Listed(_described(model_id, plain, _cloudflare_quote(entry).price))
-
-
-def _properties(entry: Entry) -> Entry:
-    rows = entry.get("properties")
-    return {
-        row["property_id"]: row.get("value")
-        for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and isinstance(row.get("property_id"), str)
-    }
+    return Listed(_described(model_id, plain, cloudflare_quote(entry).price))
 
 
 def _huggingface(model_id: str, entry: Entry) -> Listed:
@@ -441,7 +353,7 @@ def _huggingface(model_id: str, entry: Entry) -> Listed:
     found = entry.get("providers")
     rows = [row for row in (found if isinstance(found, list) else []) if isinstance(row, dict)]
     live = [row for row in rows if row.get("status") == "live"]
-    quotes = {_quote(row.get("pricing"), ("input", "", "output"), _A_MILLION) for row in live}
+    quotes = {quoted(row.get("pricing"), ("input", "", "output"), A_MILLION) for row in live}
     contexts = [_count(row, _CONTEXT) for row in live]
     known = [context for context in contexts if context is not None]
     plain = {
@@ -466,11 +378,56 @@ def _cohere(model_id: str, entry: Entry) -> Listed:
     return Listed(_described(model_id, plain))
 
 
+# Of Bedrock's models that are listed as making text or embeddings: those that take bodies of their own.
+_BEDROCK_UNASKED = re.compile(r"\brerank\b")
+_BEDROCK_EMBEDDING = re.compile(r"\b(amazon\.titan-embed-text|cohere\.embed)\b")
+
+
+def _bedrock(model_id: str, entry: Entry) -> Listed:
+    """A model that is not to be had `ON_DEMAND` is asked by the id of a profile, which is in another list."""
+    model = _described(
+        model_id,
+        {
+            "name": entry.get("modelName"),
+            "input_modalities": entry.get("inputModalities"),
+            "output_modalities": entry.get("outputModalities"),
+        },
+    )
+    streams = entry.get("responseStreamingSupported")
+    made = model.output_modalities or ()
+    # What takes no text is asked in no way that Converse has; and of embeddings, see `wire.codecs.bedrock_request`.
+    takes = _strings(entry, (("inputModalities",),))
+    if _BEDROCK_UNASKED.search(model_id) or (takes is not None and "text" not in takes):
+        made = ()
+    if not _BEDROCK_EMBEDDING.search(model_id):
+        made = tuple(modality for modality in made if modality != "embedding")
+    model = msgspec.structs.replace(
+        model,
+        output_modalities=None if model.output_modalities is None else made,
+        capabilities=Capabilities(streaming=streams if isinstance(streams, bool) else None),
+    )
+    ways = _strings(entry, (("inferenceTypesSupported",),))
+    return Listed(model, hidden=ways is not None and "on_demand" not in ways)
+
+
+def _bedrock_profile(model_id: str, entry: Entry) -> Listed:
+    """A profile routes to one model in several regions. Those of an account itself are asked by their ARN, which names
+    the account: they are for the operator to name, not to be listed."""
+    models = entry.get("models")
+    first = models[0] if isinstance(models, list) and models else None
+    arn = _at(first, ("modelArn",))
+    return Listed(
+        RemoteModel(id=model_id, name=_name({"name": entry.get("inferenceProfileName")}, model_id)),
+        like=arn.rpartition("/")[2] if isinstance(arn, str) else None,
+        hidden=entry.get("type") == "APPLICATION" or entry.get("status", "ACTIVE") != "ACTIVE",
+    )
+
+
 def _pluggably(model_id: str, entry: Entry) -> Listed:
     """Another gateway: its facts have our own form. What it does not charge for is free."""
     told = entry.get("price")
     names = ("input_per_million", "cached_input_per_million", "output_per_million")
-    quote = _quote(told, names, Decimal(1)) if isinstance(told, dict) else Quote()
+    quote = quoted(told, names, Decimal(1)) if isinstance(told, dict) else Quote()
     model = _described(model_id, entry, quote.price)
     flags = {name: _flag(entry, (("capabilities", name),)) for name in Capabilities.__struct_fields__}
     free = entry.get("free")
@@ -487,7 +444,7 @@ def _pluggably(model_id: str, entry: Entry) -> Listed:
 
 def _with_max_tokens(model_id: str, entry: Entry) -> Listed:
     """Anthropic and Vercel call the longest answer `max_tokens`, which is the context elsewhere."""
-    quote = _vercel_quote(entry)
+    quote = vercel_quote(entry)
     return Listed(
         _described(model_id, {"max_output_tokens": entry.get("max_tokens"), **entry}, quote.price), quote.rates_vary
     )
@@ -557,15 +514,15 @@ FORMS: dict[str, Form] = {
     "openai": Form(),
     # openrouter.ai/docs/models: "All pricing values are in USD per token"; also SambaNova ("price per prompt token in
     # USD": docs.sambanova.ai, "Get environment's available model list metadata"), Nebius with verbose=true, Baseten.
-    "openrouter": Form(quote=_openrouter_quote, next=_linked),
+    "openrouter": Form(quote=openrouter_quote, next=_linked),
     # vercel.com/docs/ai-gateway/sdks-and-apis/rest-api
     "vercel": Form(reads=_with_max_tokens),
     # github.com/togethercomputer/openapi, ModelInfo
-    "together": Form(quote=_together_quote),
+    "together": Form(quote=together_quote),
     # novita.ai/docs/api-reference/model-apis-llm-list-models
-    "novita": Form(quote=_novita_quote),
+    "novita": Form(quote=novita_quote),
     # docs.x.ai/developers/rest-api-reference/inference/models: "in USD cents per 100 million tokens"
-    "xai": Form(quote=_xai_quote),
+    "xai": Form(quote=xai_quote),
     # huggingface.co/docs/inference-providers/hub-api, and the router's own answer
     "huggingface": Form(reads=_huggingface),
     # docs.fireworks.ai/api-reference/list-models
@@ -582,6 +539,12 @@ FORMS: dict[str, Form] = {
     "google": Form(ids=("name",), prefix="models/", next=_cursor("nextPageToken", "pageToken")),
     # docs.ollama.com/api/tags
     "ollama": Form(ids=("model", "name")),
+    # docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html and …_FoundationModelSummary.html
+    "bedrock": Form(ids=("modelId",), reads=_bedrock),
+    # …/APIReference/API_ListInferenceProfiles.html and …_InferenceProfileSummary.html
+    "bedrock-profiles": Form(
+        ids=("inferenceProfileId",), reads=_bedrock_profile, next=_cursor("nextToken", "nextToken")
+    ),
     # docs/reference/api.md of this project: `GET /v1/models`
     "pluggably": Form(reads=_pluggably, next=_cursor("next_cursor", "cursor")),
 }

@@ -268,7 +268,7 @@ class Listing:
             raise refused[0]
         if lost and not listed:
             raise BackendInvalidResponse("No entry of the provider's list of models could be read.")
-        return listed, lost, refused[0].detail if refused else None
+        return list_forms.joined(listed), lost, refused[0].detail if refused else None
 
     async def _fetch_one(self, source: ListSource) -> tuple[dict[str, Listed], int]:
         """The whole of one list, with the first credential that is not refused. Raises: BackendError."""

@@ -3,12 +3,16 @@
 The model's name says what is answered: `echo` repeats the last text, `say-N` says N words, `slow-N-MS` says N words
 with a pause before each, `tools` calls the first tool and then tells its result, `think` reasons first, `error-NAME`
 fails with that exception, `breaks-N-NAME` says N words and fails with that exception in the stream, `ends-N` says N
-words and ends. Behind the same address it is a token service of AWS (`POST /`, for roles), the metadata of a machine
-at Amazon and at Google, and Google's token endpoint, so that one server is all that a gateway has to reach.
+words and ends. Behind the same address are the lists of models and of inference profiles, the token service of AWS
+(`POST /`, for roles), the portal and the tokens of Identity Center, the metadata of a machine at Amazon and at Google,
+and Google's token endpoint, so that one server is all that a gateway has to reach.
 
-Everything that arrives is recorded as it came, the path not unquoted, so a test can check signatures.
+Everything that arrives is recorded as it came, the path not unquoted, so a test can check signatures. The keys that are
+given out are numbered and good for `lifetime_s`.
 
-Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html (2026-11).
+Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html,
+…_ListFoundationModels.html and …_ListInferenceProfiles.html, …/singlesignon/latest/PortalAPIReference/
+API_GetRoleCredentials.html and …/OIDCAPIReference/API_CreateToken.html (2026-11).
 """
 
 from __future__ import annotations
@@ -41,6 +45,42 @@ STATUSES = {
     "InternalServerException": 500,
     "ServiceUnavailableException": 503,
 }
+_LLAMA = "meta.llama4-scout-17b-instruct-v1:0"
+LISTS: dict[str, Json] = {
+    "/foundation-models": {
+        "modelSummaries": [
+            {
+                "modelArn": f"arn:aws:bedrock:eu-west-1::foundation-model/{model}",
+                "modelId": model,
+                "modelName": name,
+                "providerName": name.partition(" ")[0],
+                "inputModalities": takes,
+                "outputModalities": [makes],
+                "responseStreamingSupported": makes == "TEXT",
+                "customizationsSupported": [],
+                "inferenceTypesSupported": [way],
+                "modelLifecycle": {"status": "ACTIVE"},
+            }
+            for model, name, takes, makes, way in (
+                ("amazon.nova-lite-v1:0", "Nova Lite", ["TEXT", "IMAGE"], "TEXT", "ON_DEMAND"),
+                ("amazon.titan-embed-text-v2:0", "Titan Text Embeddings", ["TEXT"], "EMBEDDING", "ON_DEMAND"),
+                (_LLAMA, "Llama 4 Scout", ["TEXT", "IMAGE"], "TEXT", "INFERENCE_PROFILE"),
+            )
+        ]
+    },
+    "/inference-profiles": {
+        "inferenceProfileSummaries": [
+            {
+                "inferenceProfileName": "EU Llama 4 Scout",
+                "inferenceProfileArn": f"arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.{_LLAMA}",
+                "inferenceProfileId": f"eu.{_LLAMA}",
+                "models": [{"modelArn": f"arn:aws:bedrock:eu-west-1::foundation-model/{_LLAMA}"}],
+                "status": "ACTIVE",
+                "type": "SYSTEM_DEFINED",
+            }
+        ]
+    },
+}
 METADATA = "/latest/meta-data/iam/security-credentials/"
 GOOGLE_METADATA = "/computeMetadata/v1/instance/service-accounts/default/token"
 
@@ -67,6 +107,9 @@ class FakeBedrock:
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
+        self.refuses: set[str] = set()  # paths that are answered as to an account without the permission
+        self.lifetime_s = 3600.0  # of keys and of tokens
+        self.given = 0  # how many keys and tokens have been given out
         self.port = 0
 
     @property
@@ -94,17 +137,41 @@ class FakeBedrock:
             recorded.finished.set()
 
     async def _answer(self, request: web.Request, recorded: Recorded) -> web.StreamResponse:
+        if request.path in self.refuses:
+            return _failure("AccessDeniedException", 403)
+        if request.path in LISTS and recorded.headers.get("authorization"):
+            return web.json_response(LISTS[request.path])
         steps = request.raw_path.split("/")
         if len(steps) == 4 and steps[1] == "model":
             return await self._model(request, recorded, unquote(steps[2]), steps[3])
-        until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        keys = {"AccessKeyId": "ASIAFAKE", "SecretAccessKey": "fake/secret", "Expiration": until}
+        return self._credential(request, recorded)
+
+    def _credential(self, request: web.Request, recorded: Recorded) -> web.StreamResponse:
+        ends = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
+        until = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.given += 1
+        keys = {"AccessKeyId": f"ASIAFAKE{self.given}", "SecretAccessKey": "fake/secret", "Expiration": until}
         if request.path == "/latest/api/token":
             return web.Response(text="fake-metadata-token")
         if request.path == METADATA:
             return web.Response(text="fake-role")
         if request.path.startswith(METADATA):
             return web.json_response({"Code": "Success", "Token": "fake-session", **keys})
+        if request.path == "/federation/credentials":
+            if not recorded.headers.get("x-amz-sso_bearer_token", "").startswith("sso-token-"):
+                return _failure("UnauthorizedException", 401)
+            role: Json = {
+                "accessKeyId": keys["AccessKeyId"],
+                "secretAccessKey": keys["SecretAccessKey"],
+                "sessionToken": "fake-session",
+                "expiration": int(ends.timestamp()) * 1000,
+            }
+            return web.json_response({"roleCredentials": role})
+        if request.path == "/token" and request.content_type == "application/json":
+            if recorded.json.get("refreshToken") != "sso-refresh":
+                return _failure("InvalidGrantException", 400)
+            token: Json = {"accessToken": f"sso-token-{self.given}", "expiresIn": int(self.lifetime_s)}
+            return web.json_response({"tokenType": "Bearer", "refreshToken": "sso-refresh", **token})
         if request.path in (GOOGLE_METADATA, "/token"):
             return web.json_response({"access_token": "ya29.fake", "expires_in": 3599, "token_type": "Bearer"})
         if request.path == "/" and request.method == "POST":

@@ -111,10 +111,12 @@ def test_the_files_may_stand_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ("[profile work]\nsso_session = corp\n", "IAM Identity Center"),
-        ("[profile work]\ncredential_process = /bin/keys\n", "another program"),
+        ("[profile work]\nsso_session = corp\n", "sso_role_name"),
+        ("[profile work]\nlogin_session = arn\n", "aws configure export-credentials --profile work"),
+        ("[profile work]\ncredential_process = 'keys\n", "check its quotes"),
+        ("[profile work]\ncredential_process = /nowhere/keys SECRET\n", "cannot be started: No such file"),
         ("[profile work]\nrole_arn = r\nsource_profile = base\nmfa_serial = m\n", "second factor"),
-        ("[profile work]\nregion = x\n", "has no keys"),
+        ("[profile work]\naws_access_key_id = AK\n", "has no keys"),
         ("[profile work]\nrole_arn = r\n", "no `source_profile`"),
         (
             "[profile work]\nrole_arn = r\nsource_profile = b\n[profile b]\nrole_arn = q\nsource_profile = work\n",
@@ -129,6 +131,19 @@ def test_a_profile_that_gives_no_keys_is_told_with_what_to_do(home: Path, config
     with pytest.raises(BackendAuthenticationFailed, match=says) as caught:
         found({**write(home, config=config), "AWS_PROFILE": "work"})
     assert "SECRET" not in caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["default", "work"])
+def test_a_profile_that_says_nothing_of_keys_is_passed_by(home: Path, name: str) -> None:
+    """Many name a region only, and the role of the machine counts then; but one that the config names is meant."""
+
+    def metadata(method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpReply:
+        return reply(b"models") if url.endswith(("token", "/")) else reply(METADATA)
+
+    variables = write(home, config=f"[{'default' if name == 'default' else 'profile work'}]\nregion = eu-west-1\n")
+    assert found({**variables, "AWS_PROFILE": name}, metadata).value == AwsKeys("AK", "SK", "T")
+    with pytest.raises(BackendAuthenticationFailed, match="has no keys"):
+        found(variables, metadata, AwsAccess(profile=name))
 
 
 def test_a_profiles_role_is_taken_with_the_keys_of_another(home: Path) -> None:

@@ -69,6 +69,25 @@ def test_it_is_renewed_before_it_runs_out_and_nobody_waits() -> None:
     asyncio.run(run())
 
 
+def test_a_source_that_goes_on_giving_the_same_one_is_not_asked_for_each_call() -> None:
+    """One that runs out soon is asked for again after a pause, however many calls there are."""
+
+    async def run() -> None:
+        source = Source()
+        source.lifetime_s = 100.0
+        for _ in range(20):
+            await source.renewed.current()
+            await settled()
+        assert source.fetches == 1
+        source.now += 6
+        for _ in range(20):
+            await source.renewed.current()
+            await settled()
+        assert source.fetches == 2
+
+    asyncio.run(run())
+
+
 def test_the_last_good_one_serves_until_it_runs_out() -> None:
     """A source that fails is asked again after a pause, and told of once the old credential is no good."""
 

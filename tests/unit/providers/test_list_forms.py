@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pluggably.domain.catalog import Capabilities, Price, RemoteModel
 from pluggably.errors import BackendInvalidResponse
-from pluggably.providers import list_forms
-from pluggably.providers.list_forms import FORMS, MAX_MODELS, Listed, Page, read
+from pluggably.providers import list_forms, list_prices
+from pluggably.providers.list_forms import FORMS, MAX_MODELS, Listed, Page, joined, read
 
 
 def page(form: str, document: Any) -> Page:
@@ -663,6 +663,102 @@ def test_google() -> None:
     assert found.next == {"pageToken": "t"}
 
 
+CLAUDE_ON_BEDROCK = {
+    "modelArn": "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "modelId": "anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "modelName": "Claude Sonnet 4.5",
+    "providerName": "Anthropic",
+    "inputModalities": ["TEXT", "IMAGE"],
+    "outputModalities": ["TEXT"],
+    "responseStreamingSupported": True,
+    "customizationsSupported": [],
+    "inferenceTypesSupported": ["INFERENCE_PROFILE"],
+    "modelLifecycle": {"status": "ACTIVE"},
+}
+CLAUDES_PROFILE = {
+    "inferenceProfileName": "US Anthropic Claude Sonnet 4.5",
+    "description": "Routes requests to Anthropic Claude Sonnet 4.5 in us-east-1, us-east-2 and us-west-2.",
+    "createdAt": "2025-09-29T00:00:00Z",
+    "inferenceProfileArn": "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5",
+    "models": [
+        {"modelArn": CLAUDE_ON_BEDROCK["modelArn"]},
+        {"modelArn": "arn:aws:bedrock:us-west-2::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0"},
+    ],
+    "inferenceProfileId": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "status": "ACTIVE",
+    "type": "SYSTEM_DEFINED",
+}
+
+
+def test_bedrock() -> None:
+    """Amazon (docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html, 2026-11): what a model
+    takes and makes, and whether it streams."""
+    entry = {
+        **CLAUDE_ON_BEDROCK,
+        "modelId": "amazon.nova-lite-v1:0",
+        "modelName": "Nova Lite",
+        "inputModalities": ["TEXT", "IMAGE", "VIDEO"],
+        "inferenceTypesSupported": ["ON_DEMAND", "INFERENCE_PROFILE"],
+    }
+    assert only("bedrock", entry, "modelSummaries") == Listed(
+        RemoteModel(
+            id="amazon.nova-lite-v1:0",
+            name="Nova Lite",
+            input_modalities=("text", "image"),
+            output_modalities=("text",),
+            capabilities=Capabilities(streaming=True),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("model_id", "takes", "makes", "expected"),
+    [
+        ("amazon.titan-embed-text-v2:0", ["TEXT"], ["EMBEDDING"], ("embedding",)),
+        ("cohere.embed-v4:0", ["TEXT", "IMAGE"], ["EMBEDDING"], ("embedding",)),
+        ("amazon.titan-embed-image-v1", ["TEXT", "IMAGE"], ["EMBEDDING"], ()),
+        ("cohere.rerank-v3-5:0", ["TEXT"], ["TEXT"], ()),
+        ("amazon.nova-sonic-v1:0", ["SPEECH"], ["SPEECH", "TEXT"], ()),
+        ("amazon.nova-canvas-v1:0", ["TEXT", "IMAGE"], ["IMAGE"], ()),
+        ("maker.unknown-v1:0", None, None, None),
+    ],
+)
+def test_bedrocks_models_make_what_can_be_asked_of_them(
+    model_id: str, takes: list[str] | None, makes: list[str] | None, expected: tuple[str, ...] | None
+) -> None:
+    """What takes a body of its own, or speech alone, makes nothing here."""
+    entry = {**CLAUDE_ON_BEDROCK, "modelId": model_id, "inputModalities": takes, "outputModalities": makes}
+    assert model("bedrock", entry, "modelSummaries").output_modalities == expected
+
+
+def test_bedrocks_profiles_share_the_facts_of_their_model() -> None:
+    """A model that is not to be had on demand is asked by its profile's id; by its own it is not listed."""
+    models = page("bedrock", {"modelSummaries": [CLAUDE_ON_BEDROCK]})
+    profiles = page("bedrock-profiles", {"inferenceProfileSummaries": [CLAUDES_PROFILE], "nextToken": "t"})
+    assert profiles.next == {"nextToken": "t"}
+    both = joined({one.model.id: one for one in [*models.models, *profiles.models]})
+    assert list(both.values()) == [
+        Listed(
+            RemoteModel(
+                id="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+                name="US Anthropic Claude Sonnet 4.5",
+                input_modalities=("text", "image"),
+                output_modalities=("text",),
+                capabilities=Capabilities(streaming=True),
+            )
+        )
+    ]
+    alone = joined({one.model.id: one for one in profiles.models})
+    assert [one.model.output_modalities for one in alone.values()] == [None]
+
+
+def test_a_profile_of_the_account_itself_is_not_listed() -> None:
+    """Its ARN names the account, so the operator names it."""
+    entry = {**CLAUDES_PROFILE, "inferenceProfileId": "abc123def456", "type": "APPLICATION"}
+    (found,) = page("bedrock-profiles", {"inferenceProfileSummaries": [entry]}).models
+    assert joined({found.model.id: found}) == {}
+
+
 def test_ollama() -> None:
     """Ollama (docs.ollama.com/api/tags, 2026-11)."""
     entry = {
@@ -750,7 +846,8 @@ def test_the_next_known_name_of_a_fact_is_tried() -> None:
 
 
 # Every name that a form looks for, so that the values below it are of every wrong type.
-NAMES = sorted(set(re.findall(r'"(\w+)"', Path(list_forms.__file__).read_text("utf-8"))) | {"data", "metadata"})
+SOURCES = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (list_forms, list_prices))
+NAMES = sorted(set(re.findall(r'"(\w+)"', SOURCES)) | {"data", "metadata"})
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
 )
@@ -767,6 +864,7 @@ VALUES = st.recursive(
 def test_nothing_that_is_json_breaks_a_form(form: str, entry: dict[str, Any], rest: Any) -> None:
     """Whatever stands beside an id, the model is read, and its numbers are numbers."""
     named = {**entry, "id": "m", "name": "m", "model": "m", "active": True}
+    named |= {"modelId": "m", "inferenceProfileId": "m"}
     document = {**(rest if isinstance(rest, dict) else {}), "data": [named, rest]}
     found = page(form, document)
     assert found.models

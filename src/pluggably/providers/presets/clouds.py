@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pluggably.providers.presets.google import GEMINI_MODEL_RULES
 from pluggably.providers.presets.makers import ANTHROPIC_MODEL_RULES
-from pluggably.providers.presets.preset import CodecRule, Preset, Variable
+from pluggably.providers.presets.preset import CodecRule, ModelList, Preset, Variable
 
 _VERTEX = {
     "project": Variable(means="the id of the Google Cloud project", env="GOOGLE_CLOUD_PROJECT"),
@@ -31,8 +31,20 @@ CLOUDS: dict[str, Preset] = {
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         needs_key=False,
         signing="aws",
-        # ListFoundationModels is at another host, `bedrock.{region}.amazonaws.com`, and its calls have to be signed.
-        models=None,
+        # docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html and
+        # …_ListInferenceProfiles.html; a key of Bedrock's own is good for both: …/userguide/api-keys.html (2026-11)
+        models=ModelList(
+            server="https://bedrock.{region}.amazonaws.com",
+            path="/foundation-models",
+            form="bedrock",
+            also=(
+                ModelList(
+                    server="https://bedrock.{region}.amazonaws.com",
+                    path="/inference-profiles?maxResults=1000&type=SYSTEM_DEFINED",
+                    form="bedrock-profiles",
+                ),
+            ),
+        ),
     ),
     # docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference and …/docs/partner-models/claude/
     # use-claude (2026-11); what is sent for Claude is also in anthropic's own package, lib/vertex.
