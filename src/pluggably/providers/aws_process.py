@@ -57,6 +57,7 @@ async def keys_of_process(
     try:
         async with asyncio.timeout(limit_s):
             await printed.ended
+        is_whole = printed.is_over
     except TimeoutError:
         raise around.refused(
             f"{program} did not end within {limit_s:g} s. It has nobody to talk to, so it must ask for nothing."
@@ -67,7 +68,7 @@ async def keys_of_process(
                 await _kill(transport, printed)
         finally:
             transport.close()
-    if transport.get_returncode() != 0 and printed.is_over:
+    if is_whole and transport.get_returncode() != 0:
         raise around.refused(f"{program} ended with status {transport.get_returncode()}. Run it yourself to see why.")
     return _keys(around, program, bytes(printed.output))
 

@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
@@ -110,6 +112,7 @@ class FakeBedrock:
         self.refuses: set[str] = set()  # paths that are answered as to an account without the permission
         self.lifetime_s = 3600.0  # of keys and of tokens
         self.given = 0  # how many keys and tokens have been given out
+        self.ends: dict[str, float] = {}  # of the keys, by their id; later they are refused
         self.port = 0
 
     @property
@@ -150,6 +153,7 @@ class FakeBedrock:
         ends = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
         until = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
         self.given += 1
+        self.ends[f"ASIAFAKE{self.given}"] = ends.timestamp()
         keys = {"AccessKeyId": f"ASIAFAKE{self.given}", "SecretAccessKey": "fake/secret", "Expiration": until}
         if request.path == "/latest/api/token":
             return web.Response(text="fake-metadata-token")
@@ -176,12 +180,20 @@ class FakeBedrock:
             return web.json_response({"access_token": "ya29.fake", "expires_in": 3599, "token_type": "Bearer"})
         if request.path == "/" and request.method == "POST":
             fields = "".join(f"<{name}>{value}</{name}>" for name, value in {**keys, "SessionToken": "fake"}.items())
-            return web.Response(text=f"<Response><Credentials>{fields}</Credentials></Response>")
+            action = parse_qs(recorded.body.decode())["Action"][0]
+            result = f"<{action}Result><Credentials>{fields}</Credentials></{action}Result>"
+            return web.Response(
+                text=f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{result}</{action}Response>',
+                content_type="text/xml",
+            )
         return _failure("UnknownOperationException", 404)
 
     async def _model(self, request: web.Request, recorded: Recorded, model: str, operation: str) -> web.StreamResponse:
         if not recorded.headers.get("authorization"):
             return _failure("MissingAuthenticationTokenException", 403)
+        signer = recorded.headers["authorization"].partition("Credential=")[2].partition("/")[0]
+        if time.time() > self.ends.get(signer, math.inf):
+            return _failure("ExpiredTokenException", 403)
         kind, *given = model.rpartition("/")[2].split("-")
         if kind == "error":
             return _failure(given[0], STATUSES.get(given[0], 400))
