@@ -21,8 +21,12 @@ from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError, EventStreamError
 
+from pluggably.assembly import list_sources
+from pluggably.config import Provider as Entry
+from pluggably.providers.build import build_provider
+from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.testing.fake_bedrock import running_fake_bedrock
+from pluggably.testing.fake_bedrock import LISTS, running_fake_bedrock
 from pluggably.wire.codecs.bedrock import BedrockCodec
 from pluggably.wire.framing import EventStreamFramer
 
@@ -32,16 +36,20 @@ SENT = [each for each in ALL if each.call and "body" in each.call and "messages"
 STREAMS = [each for each in ALL if each.reply and each.reply.eventstream]
 
 
-@contextmanager
-def client(endpoint: str) -> Iterator[BaseClient]:
-    sdk = boto3.client(
-        "bedrock-runtime",
-        region_name="eu-west-1",
+def account(service: str, endpoint: str | None, region: str = "eu-west-1") -> BaseClient:
+    return boto3.client(
+        service,
+        region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key="secret",
         config=Config(retries={"max_attempts": 1}),
     )
+
+
+@contextmanager
+def client(endpoint: str) -> Iterator[BaseClient]:
+    sdk = account("bedrock-runtime", endpoint)
     try:
         yield sdk
     finally:
@@ -110,6 +118,34 @@ def test_the_sdk_cuts_a_stream_as_the_framer_does(conversation: codecs.Conversat
 def sdk() -> Iterator[BaseClient]:
     with running_fake_bedrock() as fake, client(fake.base_url) as running:
         yield running
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-gov-west-1"])
+def test_the_sdk_lists_models_where_we_do(region: str) -> None:
+    """At the same addresses of the same server, whatever the region."""
+    asked_for = []
+
+    def caught(request: Any, **_: Any) -> AWSResponse:
+        asked_for.append(request.url)
+        return AWSResponse(request.url, 200, {"Content-Type": "application/json"}, _Raw())
+
+    with closing(account("bedrock", None, region)) as sdk:
+        sdk.meta.events.register("before-send.bedrock.*", caught)
+        sdk.list_foundation_models()
+        sdk.list_inference_profiles(maxResults=1000, typeEquals="SYSTEM_DEFINED")
+    entry = Entry(variables={"region": region})
+    row = PRESETS["bedrock"]
+    provider = build_provider("bedrock", row, {"bedrock": BedrockCodec}, variables=entry.variables)
+    assert [source.url for source in list_sources(provider, row, entry)] == asked_for
+
+
+def test_the_sdk_reads_the_fakes_lists() -> None:
+    """Each field has the type that AWS describes."""
+    with running_fake_bedrock() as fake, closing(account("bedrock", fake.base_url)) as sdk:
+        models = sdk.list_foundation_models()["modelSummaries"]
+        profiles = sdk.list_inference_profiles()["inferenceProfileSummaries"]
+    assert models == LISTS["/foundation-models"]["modelSummaries"]
+    assert profiles == LISTS["/inference-profiles"]["inferenceProfileSummaries"]
 
 
 def asked(text: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
+import binascii
 from typing import Any, ClassVar
 
 import msgspec
@@ -290,9 +291,10 @@ class BedrockCodec:
 
     def _reasoning(self, piece: JsonObject) -> list[Event]:
         events: list[Event] = []
-        for key in ("signature", "redactedContent"):
-            if isinstance(piece.get(key), str):
-                self._thought[key] = self._thought.get(key, "") + piece[key]
+        if isinstance(piece.get("signature"), str):
+            self._thought["signature"] = self._thought.get("signature", "") + piece["signature"]
+        if isinstance(piece.get("redactedContent"), str):
+            self._thought.setdefault("redactedContent", []).append(piece["redactedContent"])
         text = piece.get("text")
         if isinstance(text, str):
             self._thought["text"] = self._thought.get("text", "") + text
@@ -306,7 +308,11 @@ class BedrockCodec:
             thought, self._thought = self._thought, {}
             redacted = thought.pop("redactedContent", None)
             # One key each: the vendor's block is the one or the other.
-            data = {"redactedContent": redacted} if redacted is not None else {"reasoningText": {"text": "", **thought}}
+            data = (
+                {"redactedContent": _joined(redacted)}
+                if redacted is not None
+                else {"reasoningText": {"text": "", **thought}}
+            )
             state = ProviderState(self._asked.backend, data)
             if self._items.is_open(Reasoning):
                 self._items.attached["provider_state"] = state
@@ -362,6 +368,13 @@ class BedrockCodec:
         if self._done != len(self._request.texts):
             raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
         return Step([*events, Completed("stop")])
+
+
+def _joined(pieces: list[str]) -> str:
+    """Pieces of bytes as one: each is base64 of its own, so they cannot be put one behind the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return binascii.b2a_base64(b"".join(map(binascii.a2b_base64, pieces)), newline=False).decode()
 
 
 def _extend(block: JsonObject, delta: Delta) -> None:

@@ -59,7 +59,13 @@ _CONTEXT_WORDS = re.compile(
     re.I | re.S,
 )
 _FILTER_WORDS = re.compile(r"content filter|blocked by (a |the )?(guardrail|policy|safety)|content policy", re.I)
-_MODEL_WORDS = re.compile(r"model identifier is invalid|could not resolve the foundation model|end of its life", re.I)
+# The third is of a model that is to be had by the id of an inference profile only.
+_MODEL_WORDS = re.compile(
+    r"model identifier is invalid|could not resolve the foundation model|with on-demand throughput|end of its life",
+    re.I,
+)
+# Of tokens a day (docs.aws.amazon.com/general/latest/gr/bedrock.html, 2026-11); a minute's are there again in a minute.
+_QUOTA_WORDS = re.compile(r"\bper day\b", re.I)
 _ACCOUNT_WORDS = re.compile(r"account is not authorized|not authorized to (invoke|perform)", re.I)
 _PLACE = re.compile(r"\bmessages\.(\d+)\b")
 # An ARN names the account.
@@ -115,9 +121,10 @@ def judged(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> Plugg
         return _invalid(message, asked)
     if name == "ResourceNotFoundException" or (not name and complaint.status == 404):
         return ModelNotFound(f"{backend} does not know {asked.model}, or not in this region{said}", pointer="/model")
-    if name in ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"):
+    is_limit = name in ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
+    if is_limit and not _QUOTA_WORDS.search(message):
         return BackendRateLimited(f"{backend} is limiting requests{said}", **told)  # type: ignore[arg-type]
-    if name == "ServiceQuotaExceededException":
+    if is_limit or name == "ServiceQuotaExceededException":
         return BackendQuotaExhausted(f"A quota of the account at {backend} is used up{said}", **told)  # type: ignore[arg-type]
     if name == "ModelTimeoutException":
         return BackendTimeout(f"{asked.model} took too long at {backend}{said}", **told)  # type: ignore[arg-type]

@@ -137,15 +137,16 @@ class Conversation:
             return self._text(part.text, own_options(part.provider_options, self._backend))
         if isinstance(part, ProviderItem):
             return self._handed_back(part, pointer)
+        own = own_options(part.provider_options, self._backend)
         if isinstance(part, Image):
-            block = self._media.image(part, pointer)
+            block, own = _guarded(self._media.image(part, pointer), "image", own)
         elif isinstance(part, File):
             block = self._media.document(part, pointer)
         elif isinstance(part, Audio):
             block = self._media.audio(part, pointer)
         else:
             raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=pointer)
-        return _with_own(block, own_options(part.provider_options, self._backend))
+        return _with_own(block, own)
 
     def _said(self, part: Part, pointer: str) -> list[JsonObject]:
         """What the assistant said before."""
@@ -164,10 +165,8 @@ class Conversation:
     def _text(self, text: str, own: Mapping[str, Any]) -> list[JsonObject]:
         if not text.strip():
             return _cache_points(own)  # blank texts are refused, and say nothing
-        guard = own.get("guardContent")
-        if isinstance(guard, dict):
-            rest = {key: value for key, value in own.items() if key != "guardContent"}
-            return _with_own({"guardContent": {"text": {"text": text, **guard}}}, rest)
+        if isinstance(own.get("guardContent"), dict):
+            return _with_own(*_guarded({"text": {"text": text}}, "text", own))
         return _with_own({"text": text}, own)
 
     def _result(self, part: ToolResult, pointer: str) -> list[JsonObject]:
@@ -182,10 +181,13 @@ class Conversation:
                     raise UnsupportedParameter(f"{self._backend} takes no audio in a tool's result.", pointer=place)
                 own = own_options(piece.provider_options, self._backend)
                 content += [{"json": own["json"]}] if "json" in own else self._content(piece, place)
+        # None stands within a result, so those of its pieces come behind it.
+        points = [block for block in content if "cachePoint" in block]
+        content = [block for block in content if "cachePoint" not in block]
         result: JsonObject = {"toolUseId": _tool_use_id(part.tool_call_id), "content": content}
         if part.is_error:
             result["status"] = "error"
-        return _with_own({"toolResult": result}, own_options(part.provider_options, self._backend))
+        return _with_own({"toolResult": result}, own_options(part.provider_options, self._backend)) + points[:1]
 
     def _input(self, part: ToolCall, pointer: str) -> JsonObject:
         try:
@@ -226,6 +228,15 @@ class Conversation:
 def _tool_use_id(given: str) -> str:
     """Another vendor's id may not fit, and the same one must become the same in each place."""
     return given if _TOOL_USE_ID.fullmatch(given) else f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+
+
+def _guarded(block: JsonObject, kind: str, own: Mapping[str, Any]) -> tuple[JsonObject, Mapping[str, Any]]:
+    """What a guardrail is to look at, where `provider_options` say so, and what else they say."""
+    guard = own.get("guardContent")
+    if not isinstance(guard, dict):
+        return block, own
+    rest = {key: value for key, value in own.items() if key != "guardContent"}
+    return {"guardContent": {kind: {**block[kind], **guard}}}, rest
 
 
 def _with_own(block: JsonObject, own: Mapping[str, Any]) -> list[JsonObject]:

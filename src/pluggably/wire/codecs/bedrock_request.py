@@ -165,7 +165,7 @@ def _tool(tool: Tool, backend: str) -> list[JsonObject]:
         "name": tool.name,
         "inputSchema": {"json": tool.input_schema or {"type": "object", "properties": {}}},
     }
-    if tool.description:
+    if tool.description.strip():  # a blank one is refused
         spec["description"] = tool.description
     own = dict(own_options(tool.provider_options, backend))
     point = own.pop("cachePoint", None)
