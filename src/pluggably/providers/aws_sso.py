@@ -93,23 +93,34 @@ class IdentityCenter:
         name = entry.get("sso_session") or entry["sso_start_url"]
         digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         path = self._around.home() / ".aws" / "sso" / "cache" / f"{digest}.json"
-        found = [await asyncio.to_thread(_read, path), self._renewed.get(path)]
-        token = max((one for one in found if one is not None), key=_expires_at, default=None)
+        token = await self._newest(path)
         if token is None:
             raise self._signed_out(profile)
-        left_s = _expires_at(token) - self._around.clock()
-        if left_s < EARLY_S and "sso_session" in entry and self._is_renewable(token):
+        if self._left_s(token) < EARLY_S and "sso_session" in entry and self._is_renewable(token):
             try:
                 token = await self._renew(profile, entry, token, path)
             except PluggablyError:
-                if left_s <= 0:
+                # Another process, or another provider here, may have been first.
+                token = await self._newest(path) or token
+                if self._left_s(token) <= 0:
                     raise
-        elif left_s <= 0:
+        elif self._left_s(token) <= 0:
             raise self._signed_out(profile)
         text = str(token["accessToken"])
         if not text.isascii() or not text.isprintable():
             raise self._signed_out(profile)
         return text
+
+    async def _newest(self, path: Path) -> Token | None:
+        """The token of the file, or one that could not be written there. Without the file nobody is signed in."""
+        found = await asyncio.to_thread(_read, path)
+        if found is None:
+            self._renewed.pop(path, None)
+            return None
+        return max(found, self._renewed.get(path, found), key=_expires_at)
+
+    def _left_s(self, token: Token) -> float:
+        return _expires_at(token) - self._around.clock()
 
     def _is_renewable(self, token: Token) -> bool:
         if not all(isinstance(token.get(name), str) for name in ("refreshToken", "clientId", "clientSecret")):

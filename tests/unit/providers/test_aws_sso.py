@@ -143,13 +143,15 @@ def test_a_token_that_cannot_be_written_is_kept_in_memory(tmp_path: Path) -> Non
     folder = cached(tmp_path, {**TOKEN, "expiresAt": "2026-11-23T12:10:00Z"}).parent
 
     class Unwritable(Center):
-        """The folder of the files goes away while the token is renewed."""
+        """The folder of the files is away while the token is renewed."""
 
         async def __call__(
             self, method: str, url: str, headers: Mapping[str, str], body: bytes, limit_s: float
         ) -> HttpReply:
-            if folder.exists():
-                folder.rename(tmp_path / "gone")
+            if "oidc" in url:
+                folder.rename(tmp_path / "away")
+            elif not folder.exists():
+                (tmp_path / "away").rename(folder)
             return await super().__call__(method, url, headers, body, limit_s)
 
     center = Unwritable()
@@ -165,6 +167,33 @@ def test_a_token_that_cannot_be_written_is_kept_in_memory(tmp_path: Path) -> Non
     assert len(center.asked) == 3
     assert [entry["event"] for entry in logs] == ["sso_token_not_kept"]
     assert "new-token" not in str(logs)
+
+
+def test_who_signs_out_is_signed_out(tmp_path: Path) -> None:
+    """`aws sso logout` takes the file away, and nothing is remembered over it."""
+    path = cached(tmp_path, {**TOKEN, "expiresAt": "2026-11-23T12:10:00Z"})
+    one = source(tmp_path, Center(), SESSION)
+    asyncio.run(one.fetch())
+    path.unlink()
+    with pytest.raises(BackendAuthenticationFailed, match="nobody is signed in"):
+        asyncio.run(one.fetch())
+
+
+def test_a_token_that_somebody_else_renewed_meanwhile_serves(tmp_path: Path) -> None:
+    """Of two who renew at once the second may be refused, and takes what the first has written."""
+    path = cached(tmp_path, {**TOKEN, "expiresAt": "2026-11-23T11:00:00Z"})
+
+    class Second(Center):
+        async def __call__(
+            self, method: str, url: str, headers: Mapping[str, str], body: bytes, limit_s: float
+        ) -> HttpReply:
+            if "oidc" in url:
+                path.write_text(json.dumps({**TOKEN, "accessToken": "firsts-token"}))
+            return await super().__call__(method, url, headers, body, limit_s)
+
+    center = Second(oidc=400)
+    asyncio.run(source(tmp_path, center, SESSION).fetch())
+    assert center.tokens == ["firsts-token"]
 
 
 @pytest.mark.parametrize(
