@@ -174,8 +174,8 @@ def test_only_config_reads_the_environment() -> None:
     assert outside(ENVIRONMENT_ROOMS, {"environ", "environb", "getenv"}) == []
 
 
-def test_processes_are_started_in_few_places() -> None:
-    """Every process that we start is watched: it has a limit and an end."""
+def test_only_runners_start_processes() -> None:
+    """But for the few places named here, each of which watches its own: it has a limit and an end."""
     assert outside(PROCESS_ROOMS, PROCESS_CALLS) == []
 
 
