@@ -100,6 +100,7 @@ ROUTES: Json = {
     "all-fail": {"targets": ["html-502/m", "refused/m", "keys/status-401", "near/status-404"]},
     "impatient": {"targets": ["stall-early/m", "comments-only/m", "near/echo"], "first_event_s": 0.3},
     "impatient-alone": {"targets": ["stall-early/m"], "first_event_s": 0.3},
+    **{f"impatient-{name}": {"targets": [f"{name}/m", "near/echo"], "first_event_s": 0.6} for name in AFTER_OUTPUT},
     "waits": {"targets": ["limited-20/m", "near/echo"]},
     "mixed": {"targets": ["far/echo", "near/echo"]},
     "elsewhere": {"targets": ["far/echo"]},
@@ -195,12 +196,20 @@ def test_a_plain_answer_that_never_comes_is_given_up_in_all(client: Client) -> N
     assert (reply.status, tried(reply.error)) == (504, [("stall-early", "backend_timeout")])
 
 
-def test_an_impatient_route(client: Client) -> None:
-    """It gives a target up for the next one after its own time, and the last one after the usual time."""
-    generation = ask(client, "impatient", True)
+@BOTH
+def test_an_impatient_route(client: Client, stream: bool) -> None:
+    """It gives a target up for the next one after its own time, however the answer is asked for."""
+    generation = ask(client, "impatient", stream)
     assert said(generation) == "Hello"
     assert tried(generation) == [("stall-early", "backend_timeout"), ("comments-only", "backend_timeout")]
     assert all(0.25 < one["duration_s"] < 0.95 for one in generation["attempts"])
+
+
+def test_the_last_target_of_an_impatient_route(client: Client) -> None:
+    """It is given up after the usual time: of a plain answer, that of the whole."""
+    reply = client.generate("impatient-alone", timeouts={"total_s": 0.9})
+    assert (reply.status, tried(reply.error)) == (504, [("stall-early", "backend_timeout")])
+    assert reply.error["attempts"][0]["duration_s"] > 0.85
     error = ask(client, "impatient-alone", True)
     [attempt] = (error.get("error") or error)["attempts"]
     assert attempt["duration_s"] > 0.95
@@ -212,6 +221,17 @@ def test_half_of_a_plain_answer_is_none(client: Client, fault: str) -> None:
     generation = ask(client, f"r-{fault}", False)
     assert said(generation) == "Hello"
     assert tried(generation) == [(fault, AFTER_OUTPUT[fault])] * 2
+
+
+@pytest.mark.parametrize("fault", AFTER_OUTPUT)
+def test_half_of_a_plain_answer_is_none_where_it_was_asked_for_as_a_stream(client: Client, fault: str) -> None:
+    """An impatient route asks so; nothing of it has gone out either, and what was said is no part of the answer."""
+    generation = ask(client, f"impatient-{fault}", False)
+    assert (said(generation), len(generation["output"])) == ("Hello", 1)
+    assert (generation["served_by"]["backend"], generation["error"]) == ("near", None)
+    # A target that takes too long may still be at work, so it is not asked again.
+    times = 1 if fault == "stall-late" else 2
+    assert tried(generation) == [(fault, AFTER_OUTPUT[fault])] * times
 
 
 @BOTH

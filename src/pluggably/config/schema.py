@@ -420,8 +420,8 @@ class ModelEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_event_s: Annotated[
         PositiveSeconds | None,
         Meta(
-            description="For a route: how long a target may take to begin a streamed answer before the next one is "
-            "tried; the last one has the usual time. Without it: all of them. Seconds."
+            description="For a route: how long a target may take to begin an answer before the next one is tried; "
+            "the last one has the usual time. Without it: all of them. Embeddings have no beginning. Seconds."
         ),
     ] = None
     on_context_length: Annotated[

@@ -4,7 +4,8 @@ There is one path for every way of answering. A plain answer reads a run's event
 `generation`; a streamed one frames the events on the way. Both end in the same place, so neither can drift.
 
 What surprises: until the first piece of output nothing that a backend says is passed on but its progress, so a failure
-up to there costs the client nothing but time. From the first piece on the target is final.
+up to there costs the client nothing but time. From the first piece on the target is final for whoever follows a stream;
+of a plain answer nothing has gone out before its end, so there another attempt begins it anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 from msgspec import UNSET
 
@@ -182,6 +184,9 @@ class Run:
                         yield (Progress(stage="queued", eta_s=round(attempt.wait_s, 1), detail=detail),)
                     await asyncio.sleep(attempt.wait_s)
             self._status = "completed"
+            if not self.request.stream:
+                latency_s = _clock() - self._tried_at - self._fold.usage.queued_s
+                health.began(self.target, latency_s, stream=False, who=self)
             health.succeeded(self.target)
             health.credential_worked(self.target.backend, attempt.credential)
         except PluggablyError as error:
@@ -274,8 +279,11 @@ class Run:
         spent_s = self._spent_s()
         asked, limits = self.request.timeouts, self._snapshot.limits
         patience = _within(asked, limits, spent_s)
-        if attempt.first_event_s is not None and attempt.first_event_s < patience.first_event_s:
-            patience = Patience(attempt.first_event_s, patience.idle_s, patience.total_s)
+        if attempt.first_event_s is not None:
+            first_event_s = min(attempt.first_event_s, patience.first_event_s)
+            patience = Patience(first_event_s, patience.idle_s, patience.total_s)
+            if not request.stream:  # only a stream has a first event
+                request = msgspec.structs.replace(request, stream=True)
         is_shortened = spent_s >= SHORT_S and limits.total_s - spent_s < limits.first_event_s
         asks_nothing = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
         self._is_own_time = asks_nothing and not is_shortened
@@ -291,8 +299,9 @@ class Run:
         self._started_at = datetime.now(UTC)
         self._fold.usage.time_to_first_event_s = round(now - self._began, 6)
         target = self.target
-        latency_s = now - self._tried_at - _queued_s(self._held)
-        self._dispatch.health.began(target, latency_s, self.request.stream, self)
+        if self.request.stream:
+            latency_s = now - self._tried_at - _queued_s(self._held)
+            self._dispatch.health.began(target, latency_s, stream=True, who=self)
         said = [*self._held, *batch]
         self._held = []
         behind = next((event.served_by for event in said if type(event) is Started), UNSET)
@@ -311,7 +320,7 @@ class Run:
         if self._first_error is None or target == self._plan.candidates[0].target:
             self._first_error = error
         duration_s = _clock() - self._tried_at
-        queued_s = _queued_s(self._held)
+        queued_s = _queued_s(self._held) if self._started_at is None else self._fold.usage.queued_s
         self._queued_s += queued_s
         pursuit = self._pursuit
         if pursuit is None:
@@ -331,12 +340,15 @@ class Run:
                 cost_usd=usage.cost_usd,
             )
         )
-        following = pursuit.after(error, _clock()) if self._started_at is None else None
+        is_final = self.request.stream and self._started_at is not None
+        following = None if is_final else pursuit.after(error, _clock())
         if following is None:
-            raise error if self._started_at is not None else self._first_error
+            raise error if is_final else self._first_error
         self._dispatch.ledger.lost(target, error.code, usage)
         # What this attempt said is counted. From here on a run that is left leaves the next target.
         self._held = []
+        if self._started_at is not None:
+            self._started_at, self._fold = None, Fold()
         self.target = following.target
         log.info(
             "attempt_failed",

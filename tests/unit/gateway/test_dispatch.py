@@ -529,6 +529,7 @@ class Turns:
         self.scripts = list(scripts)
         self.credentials = credentials
         self.asked: list[tuple[int, Patience]] = []
+        self.asked_to_stream: list[bool] = []
         self.waiting = asyncio.Event()
         self.foresight = foresight or Foresight()
 
@@ -536,6 +537,7 @@ class Turns:
         self, request: GenerationRequest, target: Target, patience: Patience, credential: int = 0
     ) -> AsyncGenerator[Sequence[Event], None]:
         self.asked.append((credential, patience))
+        self.asked_to_stream.append(request.stream)
         script = Scripted(*self.scripts.pop(0))
         script.waiting = self.waiting
         async with aclosing(script.generate(request, target, patience, credential)) as batches:
@@ -668,7 +670,7 @@ def test_nothing_is_retried_after_output(error: PluggablyError) -> None:
 
     async def main() -> None:
         route = ARoute(Turns([(USAGE,), ANSWER[0], error]), Turns(ANSWER))
-        run = route.start()
+        run = route.start(stream=True)
         assert await failure(run) is error
         assert route.backends["b"].asked == []
         assert run.generation().output == [Text("Hel")]
@@ -896,15 +898,56 @@ def test_later_attempts_have_what_time_is_left() -> None:
     run_async(main)
 
 
-def test_a_route_may_be_impatient_while_another_target_is_left() -> None:
-    """Then the next one is tried sooner; the last one has the usual time."""
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_route_may_be_impatient_while_another_target_is_left(stream: bool) -> None:
+    """Then the next one is tried sooner, and asked for a stream in any case; the last one has the usual time, and is
+    asked as the client asks."""
 
     async def main() -> None:
         slow, last = Turns([BackendTimeout("slow")]), Turns(ANSWER)
-        run = ARoute(slow, last, first_event_s=2.0).start(stream=True)
+        run = ARoute(slow, last, first_event_s=2.0).start(stream=stream)
         await read(run)
         assert [patience.first_event_s for _, patience in (*slow.asked, *last.asked)] == [2.0, LIMITS.first_event_s]
+        assert [*slow.asked_to_stream, *last.asked_to_stream] == [True, stream]
         assert run.generation().status == "completed"
+
+    run_async(main)
+
+
+def test_a_plain_answer_that_breaks_off_is_begun_anew() -> None:
+    """Nothing of its first half is in the answer but what it cost, and the wait for a slot that was before it is no
+    time of the request."""
+
+    async def main() -> None:
+        route = ARoute(Turns([(WARNED, Leased(9.0)), (USAGE,), ANSWER[0], limited(0.1)], ANSWER))
+        run = route.start(timeouts=Timeouts(total_s=5))
+        await read(run)
+        generation = run.generation()
+        assert (generation.status, generation.output, generation.warnings) == ("completed", [Text("Hello")], [])
+        assert (generation.usage.output_tokens, generation.usage.queued_s) == (2, 0)
+        [attempt] = generation.attempts
+        assert (attempt.code, attempt.cost_usd) == ("backend_rate_limited", "5")
+        (_, first), (_, second) = route.backends["a"].asked
+        assert second.total_s == first.total_s == 5
+        assert await route.is_let_go()
+
+    run_async(main)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_how_soon_a_target_answers(stream: bool) -> None:
+    """To its first output where the client reads a stream, to its end where it does not, though the target streams."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+        route = ARoute(Turns([ANSWER[0], go, *ANSWER[1:]]))
+        run = route.start(stream=stream)
+        reader = asyncio.create_task(read(run))
+        await route.backends["a"].waiting.wait()
+        assert (route.health.latency_s(run.target, stream) is not None) == stream
+        go.set()
+        await reader
+        assert route.health.latency_s(run.target, stream) is not None
 
     run_async(main)
 
@@ -957,7 +1000,7 @@ def test_a_backend_that_never_comes_to_output_is_not_held_back_for_ever() -> Non
 
     async def main() -> None:
         route = ARoute(Turns([*([(USAGE,)] * (MOST_HELD + 1)), BackendError("broke")]), Turns(ANSWER))
-        run = route.start()
+        run = route.start(stream=True)
         assert isinstance(await failure(run), BackendError)
         assert run.generation().served_by == ServedBy("a", "m", "remote")
         assert route.backends["b"].asked == []
