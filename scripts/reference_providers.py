@@ -109,10 +109,22 @@ def facts(name: str, preset: Preset) -> str:
     options = msgspec.convert(msgspec.to_builtins(preset.options), Plugins(CODECS)[preset.codec].Options)
     if hasattr(options, "inputs"):
         rows.append(("takes beside text", _list(INPUTS[one] for one in options.inputs) or "nothing"))
+    limits = _embedding_limits(options)
+    if limits:
+        rows.append(("embeddings in one call", f"{limits}; more become several calls"))
     if isinstance(options, OpenAIOptions):
         rows += _openai_facts(options)
     rows.append(("its documentation", f"<{preset.docs}>, read on {preset.checked}"))
     return "\n".join(["| | |", "|---|---|", *(f"| {left} | {right} |" for left, right in rows)])
+
+
+def _embedding_limits(options: object) -> str:
+    """What one call for embeddings may bring; empty where there are none, or no limit is known."""
+    if "embeddings" in getattr(options, "lacks", ()):
+        return ""
+    texts, tokens = (getattr(options, f"{what}_per_call", None) for what in ("texts", "tokens"))
+    limits = [f"{texts:,} texts"] if texts is not None else []
+    return ", ".join([*limits, f"{tokens:,} tokens in all"] if tokens is not None else limits)
 
 
 def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:

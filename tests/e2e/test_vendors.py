@@ -129,16 +129,34 @@ def test_a_client_that_leaves_ends_the_call(gateway: Gateway, vendor: tuple[str,
 
 def test_many_texts_become_as_many_embeddings(client: Client, vendor: tuple[str, FakeVendor]) -> None:
     """In their order, however many calls the vendor wants for them."""
-    texts = [f"text {number}" for number in range(200)]
+    texts = [f"text {number}" for number in range(2000)]
     # Feature extraction has no parameter for the size, and tells no usage.
     has_sizes = vendor[0] != "huggingface"
     parameters: Json = {"dimensions": 3} if has_sizes else {}
     generation = client.answer("it/embed-4", texts, modality="embedding", parameters=parameters)
-    assert [item["input_index"] for item in generation["output"]] == list(range(200))
-    alone = client.answer("it/embed-4", texts[150:151], modality="embedding", parameters=parameters)
-    assert generation["output"][150]["vector"] == alone["output"][0]["vector"]
+    assert [item["input_index"] for item in generation["output"]] == list(range(2000))
+    alone = client.answer("it/embed-4", texts[1500:1501], modality="embedding", parameters=parameters)
+    assert generation["output"][1500]["vector"] == alone["output"][0]["vector"]
     assert len(alone["output"][0]["vector"]) == (3 if has_sizes else 4)
-    assert generation["usage"]["input_tokens"] == (200 if has_sizes else None)
+    assert generation["usage"]["input_tokens"] == (2000 if has_sizes else None)
+
+
+@pytest.mark.parametrize("vendor", ["cohere", "mistral", "huggingface"], indirect=True)
+def test_a_call_that_fails_after_others_fails_the_whole(client: Client, vendor: tuple[str, FakeVendor]) -> None:
+    """With the vendor's error, which says how far it came; a stream keeps the vectors that had come."""
+    texts = ["text"] * 1100
+    texts[1050] = "status-400"
+    before = len(vendor[1].requests)
+    error = client.generate("it/embed-4", texts, modality="embedding").error
+    assert error["code"] == "invalid_request"
+    calls = len(vendor[1].requests) - before
+    assert calls > 2
+    assert f"call {calls} for this request" in error["detail"]
+    streamed = client.stream("it/embed-4", texts, modality="embedding").end()
+    assert (streamed["status"], streamed["error"]["code"]) == ("failed", "invalid_request")
+    assert 900 < len(streamed["output"]) <= 1050
+    if vendor[0] != "huggingface":
+        assert streamed["usage"]["input_tokens"] == len(streamed["output"])
 
 
 @pytest.mark.parametrize("vendor", ["huggingface"], indirect=True)

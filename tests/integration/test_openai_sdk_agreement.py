@@ -159,7 +159,7 @@ def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Con
 
 
 def _whole(answer: Any) -> dict[str, Any]:
-    counts = (answer.usage.prompt_tokens, getattr(answer.usage, "completion_tokens", None))
+    counts = (answer.usage.prompt_tokens, getattr(answer.usage, "completion_tokens", 0))
     read: dict[str, Any] = {"text": "", "refusal": "", "calls": [], "vectors": [], "finish_reason": None}
     read["tokens"] = counts
     if isinstance(answer, openai.types.CreateEmbeddingResponse):

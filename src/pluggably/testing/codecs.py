@@ -23,16 +23,17 @@ A conversation (every field but `request` may be left out):
      "call": {"method": "POST", "url": "https://vendor.test/v1/…", "headers": {…}, "body": {…}},
      "reply": {"status": 200, "headers": {…}, "json": {…} | "text": "…" | "sse": [{…}, "[DONE]"]
                | "eventstream": [{"messageStart": {…}}, …] | "ndjson": [{…}, …]},
+     "then": [{"call": {…}, "reply": {…}}, …],
      "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
      "complete_after": 7}
 
 An `sse` entry is the data of one event: an object, or a text as it stands; lists of lines are joined by newlines in
-`text`. An `eventstream` entry is a message: its type and its payload; `exception:` or `error:` may stand before a name.
-In what is expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given,
-headers likewise; everything else is compared whole. `complete_after` is for a wire without an end mark: the number of
-events after which the answer is complete (otherwise: all).
-"""
+`text`. `then` are the calls that follow a whole reply, each as `call` and `reply` above. An `eventstream` entry is a
+message: its type and its payload; `exception:` or `error:` may stand before a name. In what is expected, `"<any>"`
+stands for any value, an error and a warning are compared in the fields given, headers likewise; everything else is
+compared whole. `complete_after` is for a wire without an end mark: the number of events after which the answer is
+complete (otherwise: all)."""
 
 from __future__ import annotations
 
@@ -101,6 +102,13 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True):
         return msgspec.json.encode(self.value)
 
 
+class Exchange(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A further call and what comes back of it."""
+
+    call: Json
+    reply: Reply
+
+
 class Conversation(Struct, forbid_unknown_fields=True, kw_only=True):
     """One conversation; the module's text explains the fields."""
 
@@ -114,6 +122,7 @@ class Conversation(Struct, forbid_unknown_fields=True, kw_only=True):
     refused: Json | None = None
     call: Json | None = None
     reply: Reply | None = None
+    then: list[Exchange] = []
     answer: Json | None = None
     error: Json | None = None
     complete_after: int | None = None
@@ -368,7 +377,17 @@ def _answer(factory: CodecFactory, conversation: Conversation) -> list[Event]:
     if reply.status >= 300:
         raise codec.fault(_http_reply(reply))
     if step.next.framing is None:
-        return [*events, *codec.receive(_http_reply(reply)).events]
+        step = codec.receive(_http_reply(reply))
+        events += step.events
+        for exchange in conversation.then:
+            assert step.next is not None, "a further call was not made"
+            _same_call(exchange.call, step.next)
+            if exchange.reply.status >= 300:
+                raise codec.fault(_http_reply(exchange.reply))
+            step = codec.receive(_http_reply(exchange.reply))
+            events += step.events
+        assert step.next is None, f"a call too many: {step.next}"
+        return events
     for frame in _frames(_framer(factory, conversation), [reply.body()]):
         events += codec.feed(frame).events
     return [*events, *codec.finish().events]

@@ -14,7 +14,17 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from pluggably.testing.fake_vendor import FakeVendor, Json, Refused, Said, paced, refuse_unknown, said_by, sse
+from pluggably.testing.fake_vendor import (
+    FakeVendor,
+    Json,
+    Refused,
+    Said,
+    paced,
+    refuse_broken,
+    refuse_unknown,
+    said_by,
+    sse,
+)
 
 _CHAT_FIELDS = """
     model messages tools strict_tools documents citation_options response_format safety_mode max_tokens stop_sequences
@@ -156,6 +166,7 @@ def _embedded(body: Json) -> Json:
         raise Refused(400, "invalid request: valid input_type must be provided with the provided model")
     if len(texts) > _MAX_TEXTS:
         raise Refused(400, f"invalid request: total number of texts must be at most 96 - received {len(texts)}")
+    refuse_broken(texts)
     size = body.get("output_dimension") or 4
     vectors = [[byte / 256 for byte in hashlib.sha256(text.encode()).digest()[:size]] for text in texts]
     meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": float(len(texts))}}

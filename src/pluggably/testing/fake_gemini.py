@@ -18,7 +18,8 @@ Numbers in a name may be left out.
     json                    an object that obeys `responseJsonSchema`
     length, filtered        a text with that reason to finish
     blocked                 a prompt that is blocked
-    embed-<n>               vectors of n numbers (8)
+    embed-<n>               vectors of n numbers (8), for 100 texts a call at most; a text `status-<code>` has its call
+                            refused as below, a text `stall` never gets an answer
     status-<code>           Google's error body for 400, 401, 403, 404, 429, 500, 503 or 504 (500)
     error-in-200-<k>        an `error` after k pieces of a stream (2), or in place of an answer
     ends-<k>, stall-<k>     the stream ends, or falls silent, after k pieces (2)
@@ -114,7 +115,7 @@ class FakeGemini:
         if wrong is not None:
             return _refused(400, wrong)
         if method in ("embedContent", "batchEmbedContents"):
-            return web.json_response(_embedded(seen.body, numbers[0] if numbers else 8))
+            return await _embedded(seen.body, numbers[0] if numbers else 8)
         pieces = _pieces_of(name, numbers, seen.body)
         if pieces is None:
             return _refused(404)
@@ -300,10 +301,20 @@ def _whole(pieces: list[Json]) -> Json:
     return {**last, "candidates": [candidate]}
 
 
-def _embedded(body: Json, size: int) -> Json:
+async def _embedded(body: Json, size: int) -> web.Response:
+    requests = body.get("requests", [body])
+    if len(requests) > 100:
+        return _refused(400, "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch")
+    for text in [each["content"]["parts"][0]["text"] for each in requests]:
+        if text == "stall":
+            await asyncio.Event().wait()
+        if re.fullmatch(r"status-\d{3}", text):
+            return _refused(int(text[-3:]))
+    vectors = [{"values": _vector(each, size)} for each in requests]
+    usage = {"promptTokenCount": len(requests)}
     if "requests" not in body:
-        return {"embedding": {"values": _vector(body, size)}, "usageMetadata": {"promptTokenCount": 1}}
-    return {"embeddings": [{"values": _vector(each, size)} for each in body["requests"]]}
+        return web.json_response({"embedding": vectors[0], "usageMetadata": usage})
+    return web.json_response({"embeddings": vectors, "usageMetadata": usage})
 
 
 def _vector(request: Json, size: int) -> list[float]:

@@ -16,7 +16,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pluggably.testing.fake_vendor import FakeVendor, Json, Refused, Said, paced, refuse_unknown, said_by, sse
+from pluggably.testing.fake_vendor import (
+    FakeVendor,
+    Json,
+    Refused,
+    Said,
+    paced,
+    refuse_broken,
+    refuse_unknown,
+    said_by,
+    sse,
+)
 
 _CHAT_FIELDS = """
     model messages frequency_penalty logit_bias logprobs max_tokens n presence_penalty response_format seed stop stream
@@ -145,6 +155,7 @@ def _extracted(model: str, body: Json) -> list[Any]:
         return [[_vector(word) for word in text.split()] for text in texts]
     if not model.startswith("embed"):
         raise Refused(404, "Not Found")
+    refuse_broken(texts)
     return [_vector(text) for text in texts]
 
 

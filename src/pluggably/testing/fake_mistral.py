@@ -1,8 +1,9 @@
 """A fake of Mistral's chat completions and embeddings, that says what a model's name tells it (see `fake_vendor`).
 
 What is not documented is refused, in Mistral's form and with its words: unknown fields, the user after a tool, ids of
-calls that are not nine letters and digits, a last word of the assistant's that is no prefix. What surprises: a model
-that thinks says so in a chunk `thinking`, so its content is a list, and in a stream calls come whole.
+calls that are not nine letters and digits, a last word of the assistant's that is no prefix, more than 512 texts. What
+surprises: a model that thinks says so in a chunk `thinking`, so its content is a list, and in a stream calls come
+whole.
 
 Source: docs.mistral.ai/api/endpoint/chat, …/endpoint/embeddings and …/capabilities/reasoning (2026-11); the types of
 mistralai 3.7.0; the orders of roles as mistral-common checks them.
@@ -15,8 +16,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pluggably.testing.fake_vendor import FakeVendor, Json, Refused, Said, paced, refuse_unknown, said_by, sse
+from pluggably.testing.fake_vendor import (
+    FakeVendor,
+    Json,
+    Refused,
+    Said,
+    paced,
+    refuse_broken,
+    refuse_unknown,
+    said_by,
+    sse,
+)
 
+_MAX_TEXTS = 512
+_MAX_TOKENS = 16_384
 _CHAT_FIELDS = """
     model messages temperature top_p max_tokens stream stop random_seed metadata response_format tools tool_choice
     presence_penalty frequency_penalty min_tokens repetition_penalty top_k logprobs top_logprobs prompt_logprobs
@@ -160,6 +173,13 @@ def _usage(said: Said, asked: str) -> Json:
 
 def _embedded(body: Json) -> Json:
     refuse_unknown(body, _EMBED_FIELDS)
+    texts = body["input"]
+    if len(texts) > _MAX_TEXTS:
+        raise Refused(400, "Too many inputs in request, split into more batches.")
+    tokens = sum(len(text.encode()) for text in texts)  # the worst that a tokenizer could do
+    if tokens > _MAX_TOKENS:
+        raise Refused(400, f"Too many tokens in batch. Max is {_MAX_TOKENS} got {tokens}")
+    refuse_broken(texts)
     size = body.get("output_dimension") or 4
     data = [
         {
@@ -167,7 +187,7 @@ def _embedded(body: Json) -> Json:
             "index": index,
             "embedding": [byte / 256 for byte in hashlib.sha256(text.encode()).digest()[:size]],
         }
-        for index, text in enumerate(body["input"])
+        for index, text in enumerate(texts)
     ]
     usage = {"prompt_tokens": len(data), "completion_tokens": 0, "total_tokens": len(data)}
     return {"id": "1", "object": "list", "model": body["model"], "data": data, "usage": usage}

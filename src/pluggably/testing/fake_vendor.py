@@ -3,7 +3,8 @@
 A fake knows its vendor's documented form and nothing else: what is not documented is refused, so that a codec which
 invents things is caught. As in `fake_openai`, the name of the model says what to answer: `echo`, `say-3`, `slow-50-9`
 (milliseconds, tokens), `tools`, `tools-parallel`, `reasoning`, `length`, `status-429`, `error-in-stream`, `cut` (a
-stream that ends early). `Said` is that, without a wire.
+stream that ends early). `Said` is that, without a wire. Of texts to embed, one that is called `status-429` has its
+call refused (`refuse_broken`).
 
     with running(FakeCohere("key")) as fake:
         ...                                   # point a provider at fake.base_url
@@ -85,6 +86,13 @@ def said_by(model: str, asked: str, tools: Sequence[str], limit: int | None, ids
         fails="the model broke" if name == "error-in-stream" else None,
         is_cut=name == "cut",
     )
+
+
+def refuse_broken(texts: Sequence[str]) -> None:
+    """Raises: Refused where one of the texts to embed is called like a model that refuses."""
+    for text in texts:
+        if re.fullmatch(r"status-\d{3}", text):
+            raise Refused(int(text[-3:]), f"a text said {text[-3:]}")
 
 
 class FakeVendor:

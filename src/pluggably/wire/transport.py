@@ -147,6 +147,7 @@ async def attempt(
     codec = endpoint.codec(endpoint.options)
     step = codec.begin(request, _address(endpoint, request))
     completed = False
+    calls, began = 0, asyncio.get_running_loop().time()
     while True:
         if step.events:
             yield step.events
@@ -154,14 +155,19 @@ async def attempt(
         if call is None:
             break
         headers: Mapping[str, str] = {**call.headers, **endpoint.headers}
-        waits = patience if call.framing is not None else patience.for_whole()
+        left = _left(patience, began) if calls else patience
+        calls += 1
+        waits = left if call.framing is not None else left.for_whole()
         url = f"{call.url}?{endpoint.query}" if endpoint.query else call.url
         if endpoint.signer is not None:
             headers = await _signed(endpoint.signer, call, url, headers, waits)
         answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
-                raise codec.fault(await _reply(answer, MAX_FAULT_BYTES))
+                fault = codec.fault(await _reply(answer, MAX_FAULT_BYTES))
+                if calls > 1:
+                    fault.detail += f" That was call {calls} for this request; those before it went well."
+                raise fault
             # What was asked as a stream may come whole, most often with the reason in it.
             if call.framing is None or (call.framing != "ndjson" and answer.content_type == "application/json"):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
@@ -177,6 +183,14 @@ async def attempt(
         completed = completed or any(type(event) is Completed for event in step.events)
     if not completed:
         raise BackendInvalidResponse("The backend's answer ended without its end mark.")
+
+
+def _left(patience: Patience, began: float) -> Patience:
+    """The patience for one more call: those of an attempt have one time in all. Raises: BackendTimeout."""
+    left_s = began + patience.total_s - asyncio.get_running_loop().time()
+    if left_s <= 0:
+        raise BackendTimeout(f"The backend did not finish within {patience.total_s:g} s.")
+    return Patience(patience.first_event_s, patience.idle_s, left_s)
 
 
 async def _signed(

@@ -89,8 +89,9 @@ class FakeAnswer:
 class FakeClient:
     """Answers from a list, and keeps what was sent."""
 
-    def __init__(self, *answers: FakeAnswer | Exception) -> None:
+    def __init__(self, *answers: FakeAnswer | Exception, takes_s: float = 0.0) -> None:
         self._answers = list(answers)
+        self._takes_s = takes_s
         self.sent: list[tuple[str, str, dict[str, str], bytes]] = []
         self.patience: list[tuple[float, float, float]] = []
 
@@ -100,6 +101,8 @@ class FakeClient:
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        if self._takes_s:
+            await asyncio.sleep(self._takes_s)
         return answer
 
 
@@ -112,7 +115,8 @@ def plain(*pieces: bytes | Exception, status: int = 200, content_type: str = "ap
 
 
 class Toy:
-    """A wire of words: `start`, `text …`, `end`; `bug` is a slip, `error …` a house error, `next …` another call."""
+    """A wire of words: `start`, `text …`, `end`; `bug` is a slip, `error …` a house error, `next …` another call, and
+    `both …` a piece of text and another call."""
 
     class Options(msgspec.Struct):
         framed: bool = True
@@ -147,6 +151,8 @@ class Toy:
             self._next = HttpCall(method="GET", url=f"http://toy/{rest}")
             self._ended = True
             return Step(next=self._next)
+        if word == "both":
+            return Step((ItemDelta(0, "text", rest),), HttpCall(url="http://toy/more"))
         if word == "error":
             raise BackendError(rest)
         if word == "bug":
@@ -258,6 +264,42 @@ def test_a_whole_reply_may_take_the_whole_time() -> None:
     events_of(streamed, endpoint())
     events_of(whole, endpoint(framed=False))
     assert (streamed.patience, whole.patience) == ([(1.0, 2.0, 3.0)], [(3.0, 3.0, 3.0)])
+
+
+def test_all_calls_of_an_attempt_have_one_time_in_all() -> None:
+    """Each has what those before it left, and where nothing is left, none is made."""
+    slow = FakeClient(plain(b"next one"), plain(b"next two"), plain(b"end"), takes_s=0.02)
+    _, error = events_of(slow, endpoint(framed=False))
+    assert error is None
+    totals = [total_s for _, _, total_s in slow.patience]
+    assert totals[0] == 3.0 and totals[1] < 2.985 and totals[2] < 2.97
+    late = FakeClient(plain(b"next one"), plain(b"end"), takes_s=0.02)
+    _, error = events_of(late, endpoint(framed=False), patience=Patience(0.01, 0.01, 0.01))
+    assert isinstance(error, BackendTimeout)
+    assert (error.detail, len(late.sent)) == ("The backend did not finish within 0.01 s.", 1)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_fault_of_a_later_call_says_so(before: int) -> None:
+    """So whoever reads it knows that the request itself was understood."""
+    client = FakeClient(*(plain(b"next one") for _ in range(before)), plain(b"no", status=429))
+    _, error = events_of(client, endpoint(framed=False))
+    assert isinstance(error, BackendError)
+    more = f" That was call {before + 1} for this request; those before it went well." if before else ""
+    assert error.detail == f"fault 429 no{more}"
+
+
+def test_closing_between_two_calls_makes_no_other() -> None:
+    """A client that leaves between two calls costs no call more."""
+
+    async def main() -> None:
+        client = FakeClient(plain(b"both"), plain(b"end"))
+        events = attempt(client, request(), endpoint(framed=False), PATIENCE)  # type: ignore[arg-type]
+        assert [type(event) for event in await anext(events)] == [ItemDelta]
+        await events.aclose()
+        assert len(client.sent) == 1
+
+    asyncio.run(main())
 
 
 def test_warnings_come_before_the_call() -> None:

@@ -48,6 +48,9 @@ HOSTS: dict[str, Preset] = {
         options={
             # The schemas of the models (…/workers-ai/models): "image uri with data … HTTP URL will not be accepted".
             "inputs": ("image",),
+            # Above 100 texts the embedding models answer with an error: github.com/cloudflare/cloudflare-docs/issues/
+            # 11316 (2023-10).
+            "texts_per_call": 100,
             # …/models/glm-4.7-flash: `reasoning_effort` is one of these.
             "efforts": ("low", "medium", "high"),
             "lacks": ("min_p",),

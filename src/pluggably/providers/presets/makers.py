@@ -228,6 +228,8 @@ MAKERS: dict[str, Preset] = {
             "effort_field": "enable_thinking",
             # "The thinking content, reply and tool calls of the previous assistant message" belong in the history.
             "reasoning_back": "reasoning_content",
+            # …/embedding-interfaces-compatible-with-openai, "Batch size", of text-embedding-v4 and -v3.
+            "texts_per_call": 10,
             "inputs": ("image", "image_url"),
             # Not among the parameters; `required` "is not supported by the Qwen series".
             "lacks": ("min_p", "frequency_penalty", "required_tool"),

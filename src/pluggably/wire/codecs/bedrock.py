@@ -5,7 +5,7 @@ Here is the life of one attempt. Bodies are built in `bedrock_request` and `bedr
 
 What surprises: a stream tells of `messageStop` and then, as its last event, of `metadata` with the usage; only with
 both it is complete. A block of reasoning is handed back as it came, with its signature, so its pieces are put together
-again here. And embeddings may take several calls, since Titan takes one text at a time: `Step.next` names the next.
+again here.
 
 Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html and
 …_InvokeModel.html (2026-11); the shapes of botocore 1.44.5.
@@ -21,7 +21,6 @@ from msgspec import Struct
 
 from pluggably.domain.generation import (
     Completed,
-    Embedding,
     Event,
     FinishReason,
     GenerationRequest,
@@ -47,8 +46,9 @@ from pluggably.wire.codec import (
 )
 from pluggably.wire.codecs.bedrock_faults import fault_of_frame, fault_of_reply
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
-from pluggably.wire.codecs.bedrock_request import converse_body, embedding_bodies, quoted_model
+from pluggably.wire.codecs.bedrock_request import converse_body, embedding_form, quoted_model
 from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.embedding_calls import EmbeddingCalls
 
 STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "application/vnd.amazon.eventstream"}
 
@@ -147,10 +147,6 @@ class BedrockCodec:
         self._started: set[int] = set()
         self._stop_reason: str | None = None
         self._completed = False
-        # Of embeddings: the calls that are still to be made, how many texts are done, the tokens they took.
-        self._calls: list[HttpCall] = []
-        self._done = 0
-        self._tokens: int | None = 0
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,11 +155,14 @@ class BedrockCodec:
         path = f"{address.base_url}/model/{quoted_model(address.model, address.backend)}"
         self._asked = Asked(backend=address.backend, model=address.model, modality=request.modality)
         if request.modality == "embedding":
-            bodies = embedding_bodies(request, address.model, address.backend)
-            self._calls = [
-                HttpCall(url=f"{path}/invoke", headers=JSON_HEADERS, body=json_body(body)) for body in bodies
-            ]
-            return Step((), self._calls.pop(0))
+            form = embedding_form(request, address.model, address.backend)
+            self._embeddings = EmbeddingCalls(
+                request.texts,
+                lambda texts: HttpCall(url=f"{path}/invoke", headers=JSON_HEADERS, body=json_body(form.body(texts))),
+                address.backend,
+                texts_per_call=form.texts_per_call,
+            )
+            return Step((), self._embeddings.next())
         body = converse_body(request, address.model, address.backend, self._options)
         self._asked = msgspec.structs.replace(self._asked, origins=body.origins)
         call = HttpCall(
@@ -356,18 +355,7 @@ class BedrockCodec:
             vectors = msgspec.convert(given["float"] if isinstance(given, dict) else given, list[list[float]])
             counted = reply.headers.get("x-amzn-bedrock-input-token-count", "")
             tokens = int(counted) if counted.isdecimal() else None
-        events: list[Event] = []
-        for vector in vectors:
-            events += self._items.whole(Embedding(vector, self._done))
-            self._done += 1
-        self._tokens = self._tokens + tokens if self._tokens is not None and tokens is not None else None
-        if self._tokens is not None:
-            events.append(UsageReported(input_tokens=self._tokens))
-        if self._calls:
-            return Step(events, self._calls.pop(0))
-        if self._done != len(self._request.texts):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        return Step([*events, Completed("stop")])
+        return self._embeddings.received(vectors, UsageReported(input_tokens=tokens))
 
 
 def _joined(pieces: list[str]) -> str:

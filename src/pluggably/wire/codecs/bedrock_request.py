@@ -214,10 +214,20 @@ def _cut(schema: Any, cut: set[str], *, is_map: bool = False) -> Any:
 # ── embeddings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def embedding_bodies(request: GenerationRequest, model: str, backend: str) -> list[JsonObject]:
-    """The bodies of the calls that it takes, in the order of the texts.
+class EmbeddingForm(msgspec.Struct, frozen=True):
+    """Bodies for embeddings: their other fields, the field of the texts, and how many it takes. Titan's takes one, and
+    not as a list."""
 
-    Raises: UnsupportedModality, UnsupportedParameter."""
+    value: JsonObject
+    field: str
+    texts_per_call: int
+
+    def body(self, texts: list[str]) -> JsonObject:
+        return {**self.value, self.field: texts[0] if self.texts_per_call == 1 else texts}
+
+
+def embedding_form(request: GenerationRequest, model: str, backend: str) -> EmbeddingForm:
+    """Raises: UnsupportedModality, UnsupportedParameter, InvalidRequest."""
     own = request.provider_options.get(backend) or {}
     parameters = request.parameters
     dimensions = parameters.dimensions if isinstance(parameters, EmbeddingParameters) else None
@@ -226,23 +236,15 @@ def embedding_bodies(request: GenerationRequest, model: str, backend: str) -> li
         if dimensions is not None and "titan-embed-text-v1" in model:
             raise UnsupportedParameter(f"{backend}: {model} has one length only.", pointer="/parameters/dimensions")
         wanted = {"dimensions": dimensions} if dimensions is not None else {}
-        return [{"inputText": text, **wanted, **own} for text in request.texts]
+        return EmbeddingForm({**wanted, **own}, "inputText", 1)
     if re.search(r"cohere\.embed", model):
         refuse_own(own, ("texts", "images", "embedding_types"), backend)
         if dimensions is not None and not re.search(r"embed-v4", model):
             raise UnsupportedParameter(f"{backend}: {model} has one length only.", pointer="/parameters/dimensions")
         wanted = {"output_dimension": dimensions} if dimensions is not None else {}
-        return [
-            {
-                "texts": request.texts[place : place + COHERE_TEXTS],
-                # Required; whoever looks something up says `search_query` in the provider options.
-                "input_type": "search_document",
-                "embedding_types": ["float"],
-                **wanted,
-                **own,
-            }
-            for place in range(0, len(request.texts), COHERE_TEXTS)
-        ]
+        # Required; whoever looks something up says `search_query` in the provider options.
+        purpose = {"input_type": "search_document"}
+        return EmbeddingForm({**purpose, "embedding_types": ["float"], **wanted, **own}, "texts", COHERE_TEXTS)
     raise UnsupportedModality(
         f"{backend} makes embeddings by its Titan Text and Cohere Embed models; {model} is none of them.",
         pointer="/model",

@@ -3,9 +3,9 @@
 Here is the life of one attempt: its calls, and its answer as events. The bodies are built in `cohere_request`, answers
 typed in `cohere_reply`, errors read in `cohere_faults`; what differs between models is data, in `cohere_options`.
 
-What surprises: embeddings of many texts are several calls, one after the other. A tool plan is what the model thinks,
-so it is reasoning here. Citations are annotations of the text that they point into, as Cohere has them. A stream is
-good only with its last event, `message-end`, which also brings errors; there is no `[DONE]`.
+What surprises: a tool plan is what the model thinks, so it is reasoning here. Citations are annotations of the text
+that they point into, as Cohere has them. A stream is good only with its last event, `message-end`, which also brings
+errors; there is no `[DONE]`.
 
 Source: docs.cohere.com/reference/chat, …/reference/chat-stream, …/docs/streaming and …/docs/tool-use-streaming
 (2026-11).
@@ -13,21 +13,19 @@ Source: docs.cohere.com/reference/chat, …/reference/chat-stream, …/docs/stre
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import (
     Completed,
-    Embedding,
     Event,
     GenerationRequest,
     JsonObject,
     ProviderItem,
     ProviderState,
     Text,
-    UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.wire.codec import (
@@ -61,8 +59,9 @@ from pluggably.wire.codecs.cohere_reply import (
     decode_reply,
     scores_of,
 )
-from pluggably.wire.codecs.cohere_request import chat_body, embedding_bodies
+from pluggably.wire.codecs.cohere_request import chat_body, embeddings_form
 from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
 
 
@@ -76,9 +75,6 @@ class CohereCodec:
         self._items = OutputItems()
         self._block: int | str | None = None  # which block is open: the index of one of content, or the plan
         self._calls: set[int] = set()
-        self._bodies: list[JsonObject] = []  # of embeddings, those still to be sent; the first one is under way
-        self._vectors = 0
-        self._usage: UsageReported | None = None
         self._completed = False
 
     # ── the calls ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,9 +84,7 @@ class CohereCodec:
         origins: list[int] = []
         warned: list[Event] = []
         if request.modality == "embedding":
-            self._bodies = embedding_bodies(request, address.model, address.backend, self._options)
-            self._embed_url = f"{address.base_url}/v2/embed"
-            call = self._embed()
+            call = self._begin_embeddings(f"{address.base_url}/v2/embed", address)
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             origins, warned = body.origins, body.omissions.warned
@@ -109,8 +103,15 @@ class CohereCodec:
         )
         return Step(warned, call)
 
-    def _embed(self) -> HttpCall:
-        return HttpCall(url=self._embed_url, headers=JSON_HEADERS, body=json_body(self._bodies[0]))
+    def _begin_embeddings(self, url: str, address: Address) -> HttpCall:
+        value = embeddings_form(self._request, address.model, address.backend, self._options)
+        self._embeddings = EmbeddingCalls(
+            self._request.texts,
+            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, "texts": texts})),
+            address.backend,
+            texts_per_call=self._options.texts_per_call,
+        )
+        return self._embeddings.next()
 
     def fault(self, reply: HttpReply) -> PluggablyError:
         return fault_of_reply(reply, self._asked)
@@ -156,19 +157,9 @@ class CohereCodec:
         answer = decode_embeddings(body)
         if isinstance(answer.message, str):
             raise fault_in_answer(answer.message, self._asked)
-        sent = self._bodies.pop(0)["texts"]
         vectors = answer.embeddings.numbers() if answer.embeddings is not None else []
-        if len(vectors) != len(sent):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for vector in vectors:
-            events += self._items.whole(Embedding(vector, self._vectors))
-            self._vectors += 1
-        events += self._count(answer.meta.counts() if answer.meta is not None else None)
-        if self._bodies:
-            return Step(events, self._embed())
-        self._completed = True
-        return Step([*events, Completed("stop")])
+        usage = answer.meta.counts().reported() if answer.meta is not None else None
+        return self._embeddings.received(vectors, usage)
 
     # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,20 +246,6 @@ class CohereCodec:
         if cited:
             self._items.attached.setdefault("annotations", []).extend(cited)
 
-    def _count(self, counts: TokenCounts | None) -> list[Event]:
-        """What has been used so far; embeddings are counted call by call."""
-        if counts is None:
-            return []
-        usage, before = counts.reported(), self._usage
-        if before is not None:
-            usage = UsageReported(
-                input_tokens=_sum(before.input_tokens, usage.input_tokens),
-                cached_input_tokens=_sum(before.cached_input_tokens, usage.cached_input_tokens),
-                output_tokens=_sum(before.output_tokens, usage.output_tokens),
-            )
-        self._usage = usage
-        return [usage]
-
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _end(self, given: str, counts: TokenCounts | None, error: str | None) -> list[Event]:
@@ -283,7 +260,9 @@ class CohereCodec:
         if not given:
             raise BackendInvalidResponse(f"{backend} ended its stream without a finish reason.")
         has_calls = self._items.has_tool_calls
-        events = self._items.close() + self._count(counts)
+        events = self._items.close()
+        if counts is not None:
+            events.append(counts.reported())
         reason = FINISH_REASONS.get(given, "stop")
         if has_calls and reason == "stop":
             reason = "tool_calls"
@@ -296,7 +275,3 @@ class CohereCodec:
 
 def _is_of_text(citation: JsonObject) -> bool:
     return citation.get("type") in (None, "TEXT_CONTENT")
-
-
-def _sum(first: Any, second: Any) -> Any:
-    return first if second is None else second if first is None else first + second

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from pluggably.wire.codecs.openai_options import Input, Lack, ModelRule
+from pluggably.wire.embedding_calls import PerCall
 
 
 class CohereOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,5 +24,8 @@ class CohereOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # What embeddings are for. Cohere demands it, and our API has no word for it: a request sets it through its
     # provider options.
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = "search_document"
+    # How many texts one call for embeddings may bring; more become several calls. "Maximum number of texts per call is
+    # `96`": docs.cohere.com/reference/embed, `texts` (2026-11).
+    texts_per_call: PerCall | None = 96
     # Fields that go into every chat body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}

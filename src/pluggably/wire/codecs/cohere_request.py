@@ -29,8 +29,6 @@ from pluggably.wire.codecs.openai_messages import merged, own_options
 from pluggably.wire.codecs.openai_options import Lack, lacks_of
 from pluggably.wire.codecs.openai_request import Body, check_format, check_tool_choice, refuse_own
 
-# "Maximum number of texts per call is `96`".
-MAX_TEXTS = 96
 _MAX_STOPS = 5
 
 _NOT_OVERRIDABLE = ("model", "messages", "stream", "texts", "images", "inputs")
@@ -81,8 +79,8 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     return Body(value, omissions, origins)
 
 
-def embedding_bodies(request: GenerationRequest, model: str, backend: str, options: CohereOptions) -> list[JsonObject]:
-    """One body for as many texts as a call takes. Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
+def embeddings_form(request: GenerationRequest, model: str, backend: str, options: CohereOptions) -> JsonObject:
+    """A body without its texts. Raises: UnsupportedModality, InvalidRequest."""
     if "embeddings" in options.lacks:
         raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
     own = request.provider_options.get(backend) or {}
@@ -96,10 +94,7 @@ def embedding_bodies(request: GenerationRequest, model: str, backend: str, optio
     parameters = request.parameters
     if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
         value["output_dimension"] = parameters.dimensions
-    texts = request.texts
-    return [
-        {**value, **own, "texts": texts[first : first + MAX_TEXTS]} for first in range(0, max(len(texts), 1), MAX_TEXTS)
-    ]
+    return {**value, **own}
 
 
 # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────────────

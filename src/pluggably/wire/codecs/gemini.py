@@ -23,7 +23,6 @@ from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
     Completed,
-    Embedding,
     Event,
     FinishReason,
     GenerationRequest,
@@ -73,8 +72,9 @@ from pluggably.wire.codecs.gemini_reply import (
     decode_embeddings,
     raw_part,
 )
-from pluggably.wire.codecs.gemini_request import embeddings_body, resource_of, text_body
+from pluggably.wire.codecs.gemini_request import embedding_form, embeddings_body, resource_of, text_body
 from pluggably.wire.codecs.openai_faults import Asked, shown
+from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
 
 
@@ -102,12 +102,10 @@ class GeminiCodec:
         self._request = request
         resource = resource_of(address, self._options)
         if request.modality == "embedding":
-            body = embeddings_body(request, address, resource, self._options)
-            method, stream = ("embedContent" if len(request.texts) == 1 else "batchEmbedContents"), False
-        else:
-            stream = address.stream
-            body = text_body(request, address, stream, self._options)
-            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            return self._begin_embeddings(address, resource)
+        stream = address.stream
+        body = text_body(request, address, stream, self._options)
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         self._asked = Asked(
             backend=address.backend,
             model=address.model,
@@ -122,6 +120,25 @@ class GeminiCodec:
             framing="sse" if stream else None,
         )
         return Step(body.omissions.warned, call)
+
+    def _begin_embeddings(self, address: Address, resource: str) -> Step:
+        form = embedding_form(self._request, address, resource, self._options)
+        self._asked = Asked(
+            backend=address.backend,
+            model=address.model,
+            modality="embedding",
+            own_options=self._request.provider_options.get(address.backend, {}),
+        )
+
+        def call(texts: list[str]) -> HttpCall:
+            """One text is asked for alone, since not every service takes several at once."""
+            method = "embedContent" if len(texts) == 1 else "batchEmbedContents"
+            url = f"{address.base_url}/{resource}:{method}"
+            return HttpCall(url=url, headers=JSON_HEADERS, body=json_body(embeddings_body(form, texts)))
+
+        limit = self._options.texts_per_call
+        self._embeddings = EmbeddingCalls(self._request.texts, call, address.backend, texts_per_call=limit)
+        return Step((), self._embeddings.next())
 
     def fault(self, reply: HttpReply) -> PluggablyError:
         return fault_of_reply(reply, self._asked)
@@ -154,16 +171,9 @@ class GeminiCodec:
         answer = decode_embeddings(body)
         if answer.error is not None:
             raise fault_in_answer(answer.error, self._asked)
-        vectors = answer.embeddings if answer.embedding is None else [answer.embedding]
-        if vectors is None or len(vectors) != len(self._request.texts) or not all(each.values for each in vectors):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for index, vector in enumerate(vectors):
-            events += self._items.whole(Embedding(vector.values, index))
-        if answer.usage_metadata is not None:
-            events.append(answer.usage_metadata.reported())
-        events.append(Completed("stop"))
-        return Step(events)
+        vectors = answer.embeddings or [] if answer.embedding is None else [answer.embedding]
+        usage = answer.usage_metadata.reported() if answer.usage_metadata is not None else None
+        return self._embeddings.received([vector.values for vector in vectors], usage)
 
     def _take(self, data: bytes) -> list[Event]:
         """The events of an answer, or of a piece of one."""

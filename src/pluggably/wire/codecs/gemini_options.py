@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Effort
 from pluggably.wire.codecs.openai_options import Input
+from pluggably.wire.embedding_calls import PerCall
 
 # Our own names. `logprobs` is a hint: dropped with a warning. The others change what a request means, so one that needs
 # them is refused. `media_results`: anything but text as a tool's result; `json_beside_tools`: an answer in JSON where
@@ -56,6 +57,10 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream_arguments: bool = False
     # How many stop sequences are taken; None: no limit known.
     stop_limit: int | None = 5
+    # How many texts one call for embeddings may bring; more become several calls. No page says it, the service does:
+    # "BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch" (github.com/vercel/ai/pull/16575,
+    # 2026-07; github.com/weaviate/weaviate/pull/11277, 2026-05).
+    texts_per_call: PerCall | None = 100
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url", "audio")
     lacks: tuple[Lack, ...] = ()
     model_rules: tuple[ModelRule, ...] = ()

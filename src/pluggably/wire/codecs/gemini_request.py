@@ -12,6 +12,7 @@ of google-genai 3.4.0.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -92,24 +93,24 @@ def text_body(request: GenerationRequest, address: Address, stream: bool, option
     return Body(_joined(value, own) if own else value, omissions, built.origins)
 
 
-def embeddings_body(request: GenerationRequest, address: Address, resource: str, options: GeminiOptions) -> Body:
-    """One text is asked for alone, since not every service takes several at once.
-
-    Raises: UnsupportedModality, InvalidRequest."""
+def embedding_form(request: GenerationRequest, address: Address, resource: str, options: GeminiOptions) -> JsonObject:
+    """What is asked for each text, without the text. Raises: UnsupportedModality, InvalidRequest."""
     backend = address.backend
     if "embeddings" in options.lacks_of(options.rule_for(address.model)):
         raise UnsupportedModality(f"{backend} makes no embeddings with this model.", pointer="/modality")
     own = request.provider_options.get(backend) or {}
     refuse_own(own, _NOT_OVERRIDABLE, backend)
+    form: JsonObject = {"model": resource}
     parameters = request.parameters
-    requests: list[JsonObject] = []
-    for text in request.texts:
-        each: JsonObject = {"model": resource, "content": {"parts": [{"text": text}]}}
-        if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-            each["outputDimensionality"] = parameters.dimensions
-        requests.append(merged(each, own))
-    value = requests[0] if len(requests) == 1 else {"requests": requests}
-    return Body(value, Omissions(request, backend))
+    if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
+        form["outputDimensionality"] = parameters.dimensions
+    return merged(form, own)
+
+
+def embeddings_body(form: JsonObject, texts: Sequence[str]) -> JsonObject:
+    """The body of `embedContent` for one text, else that of `batchEmbedContents`."""
+    requests = [{**form, "content": {"parts": [{"text": text}]}} for text in texts]
+    return requests[0] if len(requests) == 1 else {"requests": requests}
 
 
 # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────────────

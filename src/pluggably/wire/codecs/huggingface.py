@@ -21,21 +21,17 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import (
-    Completed,
-    Embedding,
     EmbeddingParameters,
-    Event,
     GenerationRequest,
     JsonObject,
 )
 from pluggably.errors import (
-    BackendInvalidResponse,
     ModelNotFound,
     PluggablyError,
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import JSON_HEADERS, Address, Frame, HttpCall, HttpReply, Step, json_body
+from pluggably.wire.codec import Address, Frame, HttpReply, Step
 from pluggably.wire.codecs.huggingface_faults import MEANINGS, as_openai, fault_of_reply
 from pluggably.wire.codecs.huggingface_options import HuggingFaceOptions
 from pluggably.wire.codecs.openai import OpenAICodec
@@ -55,8 +51,6 @@ class HuggingFaceCodec(OpenAICodec):
 
     def __init__(self, options: HuggingFaceOptions) -> None:
         super().__init__(msgspec.structs.replace(options, error_codes={**MEANINGS, **options.error_codes}))
-        self._batch = options.embedding_batch
-        self._vectors = 0
 
     # ── the calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,9 +66,9 @@ class HuggingFaceCodec(OpenAICodec):
             own_options=request.provider_options.get(address.backend, {}),
             error_codes=self._options.error_codes,
         )
-        self._url = f"{address.base_url.removesuffix('/v1')}/hf-inference/models/{self._model(address.model)}"
-        self._own = self._extraction_options()
-        return Step((), self._extract())
+        base_url = f"{address.base_url.removesuffix('/v1')}/hf-inference/models/{self._model(address.model)}"
+        url = f"{base_url}/pipeline/feature-extraction"
+        return Step((), self._begin_embeddings(url, self._extraction_options(), "inputs"))
 
     def _model(self, asked: str) -> str:
         """The Hub's id of a model, for a path."""
@@ -106,14 +100,6 @@ class HuggingFaceCodec(OpenAICodec):
         merge_own(value, own, backend)
         return value
 
-    def _extract(self) -> HttpCall:
-        texts = self._request.texts[self._vectors : self._vectors + self._batch]
-        return HttpCall(
-            url=f"{self._url}/pipeline/feature-extraction",
-            headers=JSON_HEADERS,
-            body=json_body({**self._own, "inputs": texts}),
-        )
-
     # ── the answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, reply: HttpReply) -> Step:
@@ -132,18 +118,7 @@ class HuggingFaceCodec(OpenAICodec):
     def _receive_vectors(self, answer: Any) -> Step:
         if isinstance(answer, dict) and answer.get("error") is not None:
             raise fault_in_answer(as_openai(answer)["error"], self._asked)
-        sent = min(self._batch, len(self._request.texts) - self._vectors)
-        vectors = self._told_apart(answer, sent)
-        if len(vectors) != sent or not all(vectors):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for vector in vectors:
-            events += self._items.whole(Embedding(vector, self._vectors))
-            self._vectors += 1
-        if self._vectors < len(self._request.texts):
-            return Step(events, self._extract())
-        self._completed = True
-        return Step([*events, Completed("stop")])
+        return self._embeddings.received(self._told_apart(answer, len(self._embeddings.under_way)), None)
 
     def _told_apart(self, answer: Any, sent: int) -> list[list[float]]:
         """The vectors of an answer. Raises: UnsupportedModality for those of tokens."""

@@ -1,12 +1,13 @@
-"""What an operator or the preset may set of Hugging Face's wire, as data: the options of OpenAI's, and one more.
+"""What an operator or the preset may set of Hugging Face's wire, as data: the options of OpenAI's.
 
-What surprises: the defaults of `inputs`, `stop_limit` and `lacks` are the router's. `encoding_format` is no parameter
-of feature extraction, so `embedding_encoding` counts for nothing here.
+What surprises: the defaults of `inputs`, `stop_limit`, `lacks` and `texts_per_call` are the router's. `encoding_format`
+is no parameter of feature extraction, so `embedding_encoding` counts for nothing here.
 """
 
 from __future__ import annotations
 
 from pluggably.wire.codecs.openai_options import Input, Lack, OpenAIOptions
+from pluggably.wire.embedding_calls import PerCall
 
 
 class HuggingFaceOptions(OpenAIOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,7 +18,6 @@ class HuggingFaceOptions(OpenAIOptions, frozen=True, kw_only=True, forbid_unknow
     inputs: tuple[Input, ...] = ("image", "image_url")
     # Not among the parameters of either task.
     lacks: tuple[Lack, ...] = ("top_k", "min_p", "parallel_tool_calls", "dimensions")
-    # How many texts one call may bring; more become several calls. The server behind feature extraction takes 32
-    # where nobody told it otherwise: huggingface.co/docs/text-embeddings-inference/cli_arguments,
-    # `--max-client-batch-size` (2026-11).
-    embedding_batch: int = 32
+    # The server behind feature extraction takes 32 where nobody told it otherwise: huggingface.co/docs/
+    # text-embeddings-inference/cli_arguments, `--max-client-batch-size` (2026-11).
+    texts_per_call: PerCall | None = 32

@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from pluggably.domain.generation import (
     Completed,
-    Embedding,
     Event,
     GenerationRequest,
     JsonObject,
@@ -60,6 +59,7 @@ from pluggably.wire.codecs.mistral_request import chat_body, embeddings_body
 from pluggably.wire.codecs.openai_calls import OpenCalls
 from pluggably.wire.codecs.openai_faults import Asked
 from pluggably.wire.codecs.openai_reply import Scores, TokenCounts, decode_embeddings, scores_of
+from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
 
 _REFERENCES = ("reference", "tool_reference")
@@ -98,8 +98,10 @@ class MistralCodec:
             own_options=request.provider_options.get(address.backend, {}),
             error_codes=ERROR_CODES,
         )
+        if request.modality == "embedding":
+            return Step(body.omissions.warned, self._begin_embeddings(f"{address.base_url}/embeddings", body.value))
         call = HttpCall(
-            url=f"{address.base_url}/{'embeddings' if request.modality == 'embedding' else 'chat/completions'}",
+            url=f"{address.base_url}/chat/completions",
             headers=SSE_HEADERS if stream else JSON_HEADERS,
             body=json_body(body.value),
             framing="sse" if stream else None,
@@ -127,19 +129,25 @@ class MistralCodec:
         self._finish_reason = choice.finish_reason or "stop"  # a whole answer is complete by its form
         return Step(events + self._end())
 
+    def _begin_embeddings(self, url: str, value: JsonObject) -> HttpCall:
+        self._embeddings = EmbeddingCalls(
+            self._request.texts,
+            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, "input": texts})),
+            self._asked.backend,
+            texts_per_call=self._options.texts_per_call,
+            tokens_per_call=self._options.tokens_per_call,
+        )
+        return self._embeddings.next()
+
     def _receive_embeddings(self, body: bytes) -> Step:
         answer = decode_embeddings(body)
         if answer.data is None:
             raise fault_in_answer(msgspec.json.decode(body), self._asked)
-        vectors = sorted(answer.data, key=lambda vector: vector.index)
-        if [vector.index for vector in vectors] != list(range(len(self._request.texts))):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for vector in vectors:
-            events += self._items.whole(Embedding(vector.numbers(), vector.index))
-        events += self._count(answer.usage)
-        self._completed = True
-        return Step([*events, Completed("stop")])
+        usage = answer.usage.reported() if answer.usage is not None else None
+        step = self._embeddings.received(answer.in_order(), usage)
+        if step.next is not None:
+            self._asked = msgspec.structs.replace(self._asked, origins=self._embeddings.under_way)
+        return step
 
     # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
 

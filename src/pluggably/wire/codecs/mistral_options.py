@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Effort
 from pluggably.wire.codecs.openai_options import Input, Lack, ModelRule
+from pluggably.wire.embedding_calls import PerCall
 
 
 class MistralOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,5 +23,10 @@ class MistralOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     efforts: tuple[Effort, ...] = ()
     lacks: tuple[Lack, ...] = ()
     model_rules: tuple[ModelRule, ...] = ()
+    # What one call for embeddings may bring; more becomes several calls. No page says it, the errors of the service do:
+    # "Too many inputs in request, split into more batches." (3210) above 512 texts, and "Too many tokens in batch. Max
+    # is 16384" (github.com/raphaelmansuy/edgequake-llm/pull/74, 2026-05; github.com/dust-tt/dust/pull/10654, 2025-02).
+    texts_per_call: PerCall | None = 512
+    tokens_per_call: PerCall | None = 16_384
     # Fields that go into every chat body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}

@@ -160,7 +160,7 @@ class OllamaCodec:
             events += self._items.whole(Embedding(vector, index))
         events += _waited(said.load_duration)
         if said.prompt_eval_count is not None:
-            events.append(UsageReported(input_tokens=said.prompt_eval_count))
+            events.append(UsageReported(input_tokens=said.prompt_eval_count, output_tokens=0))
         self._completed = True
         events.append(Completed("stop"))
         return Step(events)

@@ -20,7 +20,6 @@ from msgspec import Struct
 
 from pluggably.domain.generation import (
     Completed,
-    Embedding,
     Event,
     FinishReason,
     GenerationRequest,
@@ -61,6 +60,7 @@ from pluggably.wire.codecs.openai_reply import (
     scores_of,
 )
 from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
+from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
@@ -101,8 +101,11 @@ class OpenAICodec:
             own_options=request.provider_options.get(address.backend, {}),
             error_codes=self._options.error_codes,
         )
+        url = f"{address.base_url}/{path}"
+        if request.modality == "embedding":
+            return Step(body.omissions.warned, self._begin_embeddings(url, body.value))
         call = HttpCall(
-            url=f"{address.base_url}/{path}",
+            url=url,
             headers=SSE_HEADERS if stream else JSON_HEADERS,
             body=json_body(body.value),
             framing="sse" if stream else None,
@@ -129,20 +132,25 @@ class OpenAICodec:
         self._finish_reason = choice.finish_reason or "stop"
         return Step(events + self._end())
 
+    def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
+        self._embeddings = EmbeddingCalls(
+            self._request.texts,
+            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, texts_field: texts})),
+            self._asked.backend,
+            texts_per_call=self._options.texts_per_call,
+            tokens_per_call=self._options.tokens_per_call,
+        )
+        return self._embeddings.next()
+
     def _receive_embeddings(self, body: bytes) -> Step:
         answer = decode_embeddings(body)
         if answer.error is not None:
             raise fault_in_answer(answer.error, self._asked)
-        vectors = sorted(answer.data or (), key=lambda vector: vector.index)
-        if [vector.index for vector in vectors] != list(range(len(self._request.texts))):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for vector in vectors:
-            events += self._items.whole(Embedding(vector.numbers(), vector.index))
-        events += self._count(answer.usage)
-        self._completed = True
-        events.append(Completed("stop"))
-        return Step(events)
+        usage = answer.usage.reported() if answer.usage is not None else None
+        step = self._embeddings.received(answer.in_order(), usage)
+        if step.next is not None:
+            self._asked = msgspec.structs.replace(self._asked, origins=self._embeddings.under_way)
+        return step
 
     # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -170,6 +170,13 @@ class Embeddings(Struct):
     usage: TokenCounts | None = None
     error: Any = None
 
+    def in_order(self) -> list[list[float]]:
+        """The vectors by their indices; none at all where those are not 0, 1, 2 and so on."""
+        vectors = sorted(self.data or (), key=lambda vector: vector.index)
+        if [vector.index for vector in vectors] != list(range(len(vectors))):
+            return []
+        return [vector.numbers() for vector in vectors]
+
 
 class ThinkTags:
     """Tells the reasoning of an answer from its text, where the answer begins with `<think>` and has `</think>`
