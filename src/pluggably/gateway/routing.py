@@ -83,6 +83,8 @@ class Plan(Struct, frozen=True):
     passed_later: tuple[Passed, ...] = ()
     # How long a target may take to begin while another one is left. Seconds.
     first_event_s: float | None = None
+    # Where `routing.only` has none of them: what the route's targets may be called.
+    names: tuple[str, ...] = ()
 
     def preferring(self, foreseen: Mapping[Target, Foresight], *, keeps_order: bool) -> Plan:
         """The same, with what refuses taken out, and what drops nothing put first; `keeps_order` leaves the order as
@@ -118,7 +120,11 @@ class Plan(Struct, frozen=True):
             return own
         pointers = {one.error.pointer for one in self.passed}
         pointer = pointers.pop() if len(pointers) == 1 else "/routing"
-        return InvalidRequest(f"`routing` leaves no target: {_listed(self.passed)}.", pointer=pointer)
+        detail = f"`routing` leaves no target: {_listed(self.passed)}."
+        if self.names:
+            names = ", ".join(f"`{name}`" for name in self.names[:20]) + (" and others" if len(self.names) > 20 else "")
+            detail += f" No target of this model has a name that is in `routing.only`; they have {names}."
+        return InvalidRequest(detail, pointer=pointer)
 
     def prospects(self) -> list[Prospect]:
         """The plan as the API tells it."""
@@ -169,11 +175,15 @@ def plan(
             Candidate(one.target, one.known, "the only target" if alone else _reason(one, route, wishes))
             for one in candidates
         ]
+    names: tuple[str, ...] = ()
+    if wishes.only is not None and not candidates:
+        known_names = set[str]().union(*(_names(target, known(target)) for target in route.targets))
+        names = tuple(sorted(known_names)) if known_names.isdisjoint(wishes.only) else ()
     if not wishes.fallbacks:
         passed += [
             Passed(one.target, one.known, InvalidRequest("the request allows no fallback")) for one in candidates[1:]
         ]
-        return Plan(tuple(candidates[:1]), tuple(passed))
+        return Plan(tuple(candidates[:1]), tuple(passed), names=names)
     on_context_length = judged(route.on_context_length, passed_later)
     on_content_filter = judged(route.on_content_filter, passed_later)
     return Plan(
@@ -183,6 +193,7 @@ def plan(
         tuple(on_content_filter),
         tuple(passed_later),
         route.first_event_s,
+        names,
     )
 
 

@@ -273,6 +273,15 @@ def test_the_error_where_nothing_is_left(
     assert error.detail
 
 
+def test_names_that_mean_nothing_are_told() -> None:
+    """With those that the targets have; where one of them means a target, there is nothing to say about names."""
+    told = " No target of this model has a name that is in `routing.only`; they have "
+    nobody = planned(QWEN, OPENAI, wishes=Routing(only=["nobody"])).nothing_left().detail
+    assert nobody.endswith(f"{told}`free`, `llama.cpp`, `local`, `openai`, `qwen`, `remote`.")
+    for wishes in (Routing(only=["remote"], ignore=["openai"]), Routing(ignore=["local", "remote"])):
+        assert told not in planned(QWEN, OPENAI, wishes=wishes).nothing_left().detail
+
+
 def test_the_error_lists_a_few() -> None:
     """A route of many targets does not make an endless message."""
     many = tuple(target(f"p{i}/m") for i in range(9))
