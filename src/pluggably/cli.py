@@ -420,6 +420,10 @@ def check_config(given: argparse.Namespace) -> int:
     for warning in settings.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     config = settings.config
+    for model in config.local_models():
+        if model.weights is not None and not Path(model.weights).exists():
+            missing = f"there is no file {model.weights}; until there is, the model cannot run."
+            sys.stderr.write(f"warning: models.{model.id}.weights: {missing}\n")
     counts = [
         _count(len(settings.providers), "provider"),
         _count(len(config.local_models()), "model"),

@@ -56,11 +56,24 @@ def test_a_right_config_is_counted(config: CommandLine) -> None:
     """One line on standard output; warnings beside it. A provider of the environment counts."""
     path = config.folder / "pluggably.yaml"
     path.write_text(RIGHT)
+    (config.folder / "qwen.gguf").write_bytes(b"weights")
     config.environment["GROQ_API_KEY"] = "sekrit-3"
     out, errors = config("check")
     assert out == f"{path} is right: 3 providers, 1 model, 1 route, 1 alias.\n"
     assert errors == f"warning: {path}:7:49: models.chat.targets.1.weight: counts only with `choose: weight`.\n"
     assert not (config.folder / ".local").exists()
+
+
+def test_weights_that_are_not_there_are_told(config: CommandLine) -> None:
+    """As a warning: a start does not fail for them, and they may come later. A command may take a folder."""
+    (config.folder / "folder").mkdir()
+    (config.folder / "pluggably.yaml").write_text(
+        'models: {a: {weights: "file:gone.gguf"}, b: {weights: "file:folder", runner: command, command: [serve]}}\n'
+    )
+    out, errors = config("check")
+    assert "is right: 0 providers, 2 models" in out
+    gone = config.folder / "gone.gguf"
+    assert errors == (f"warning: models.a.weights: there is no file {gone}; until there is, the model cannot run.\n")
 
 
 def test_no_config_at_all_is_right(config: CommandLine) -> None:
