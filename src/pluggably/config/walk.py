@@ -30,6 +30,8 @@ _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge"))
 _COLLECTION_TAGS = frozenset((_TAG + "map", _TAG + "seq"))
 _INTEGER = re.compile(r"[+-]?[0-9][0-9_]*")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|sec|m|min|h|d)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([0-9]+) ?(?:([KMG])(i?)B|B)?")
 _POWERS = {"K": 1, "M": 2, "G": 3}
 
@@ -279,10 +281,16 @@ def _read_float(text: str, *_: Any) -> float:
     try:
         value = float(text.replace("_", ""))
     except ValueError:
-        raise ValueError("must be a number.") from None
+        raise ValueError(f"must be a number{_seconds_meant(text)}.") from None
     if not abs(value) < float("inf"):
         raise ValueError("must be a finite number.")
     return value
+
+
+def _seconds_meant(text: str) -> str:
+    """What a duration with a unit is as a number: all times here are in seconds."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    return f" of seconds, so `{float(match[1]) * _UNIT_SECONDS[match[2]]:g}` for `{text}`" if match else ""
 
 
 def _read_str(text: str, *_: Any) -> str:
