@@ -207,13 +207,15 @@ def test_a_client_that_leaves_ends_the_call(client: Client, fake: FakeBedrock) -
     assert seen.disconnected
 
 
-def test_embeddings_are_made_one_after_the_other(client: Client, fake: FakeBedrock) -> None:
-    """Each call is signed for itself."""
+@pytest.mark.parametrize(("model", "calls"), [("amazon.titan-embed-text-v2:0", 100), ("cohere.embed-v4:0", 2)])
+def test_embeddings_are_made_one_after_the_other(client: Client, fake: FakeBedrock, model: str, calls: int) -> None:
+    """As many texts a call as the model takes, and each call is signed for itself."""
     before = len(fake.requests)
-    generation = client.answer("bedrock/amazon.titan-embed-text-v2:0", ["a", "bcd"], modality="embedding")
-    assert [item["vector"] for item in generation["output"]] == [[1.0, 0.5], [3.0, 0.5]]
+    generation = client.answer(f"bedrock/{model}", ["a" * size for size in range(1, 101)], modality="embedding")
+    assert [item["vector"] for item in generation["output"]] == [[float(size), 0.5] for size in range(1, 101)]
+    assert generation["usage"]["input_tokens"] == 100
     signatures = {request.headers["authorization"] for request in fake.requests[before:]}
-    assert len(signatures) == 2
+    assert len(signatures) == calls
 
 
 def test_the_secrets_are_in_no_log(gateway: Gateway, client: Client) -> None:

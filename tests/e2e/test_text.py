@@ -419,6 +419,19 @@ def test_embeddings(client: Client) -> None:
     assert short["output"][0]["vector"] == pytest.approx(embed("one", 4), abs=1e-6)
 
 
+def test_more_texts_than_openai_takes_at_once(client: Client, fake: FakeOpenAI) -> None:
+    """Are two calls by its preset; a server of which no limit is known is asked once, and its refusal is told."""
+    texts = [f"word{number}" for number in range(2050)]
+    before = len(fake.requests)
+    answer = client.answer("openai/embed-4", texts, modality="embedding")
+    assert [len(seen.body["input"]) for seen in fake.requests[before:]] == [2048, 2]
+    assert [item["input_index"] for item in answer["output"]] == list(range(2050))
+    assert answer["output"][2049]["vector"] == pytest.approx(embed("word2049", 4), abs=1e-6)
+    assert (answer["usage"]["input_tokens"], answer["usage"]["output_tokens"]) == (2050, 0)
+    refused = client.generate("fake/embed-4", texts, modality="embedding")
+    assert (refused.status, refused.error["pointer"]) == (400, "/input")
+
+
 def test_embeddings_as_a_stream(client: Client) -> None:
     """Embeddings can be streamed as well: each is an item that is started and completed."""
     stream = client.stream("fake/embed-4", ["one", "two"], modality="embedding")

@@ -3,9 +3,10 @@
 The model's name says what is answered: `echo` repeats the last text, `say-N` says N words, `slow-N-MS` says N words
 with a pause before each, `tools` calls the first tool and then tells its result, `think` reasons first, `error-NAME`
 fails with that exception, `breaks-N-NAME` says N words and fails with that exception in the stream, `ends-N` says N
-words and ends. Behind the same address are the lists of models and of inference profiles, the token service of AWS
-(`POST /`, for roles), the portal and the tokens of Identity Center, the metadata of a machine at Amazon and at Google,
-and Google's token endpoint, so that one server is all that a gateway has to reach.
+words and ends. Of texts to embed, a call brings one (`inputText`, Titan's), or up to 96 (`texts`, Cohere's). Behind the
+same address are the lists of models and of inference profiles, the token service of AWS (`POST /`, for roles), the
+portal and the tokens of Identity Center, the metadata of a machine at Amazon and at Google, and Google's token
+endpoint, so that one server is all that a gateway has to reach.
 
 Everything that arrives is recorded as it came, the path not unquoted, so a test can check signatures. The keys that are
 given out are numbered and good for `lifetime_s`.
@@ -198,8 +199,7 @@ class FakeBedrock:
         if kind == "error":
             return _failure(given[0], STATUSES.get(given[0], 400))
         if operation == "invoke":
-            text = str(recorded.json["inputText"])
-            return web.json_response({"embedding": [float(len(text)), 0.5], "inputTextTokenCount": len(text.split())})
+            return _embedded(recorded.json)
         blocks, reason = _said(kind, given, recorded.json)
         if operation == "converse":
             said: Json = {
@@ -220,6 +220,20 @@ class FakeBedrock:
 def _failure(name: str, status: int) -> web.Response:
     headers = {"x-amzn-ErrorType": f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
     return web.json_response({"message": f"The fake failed with {name}."}, status=status, headers=headers)
+
+
+def _embedded(body: Json) -> web.Response:
+    """A vector of two numbers for each text, of which the first is its length; a token is a word."""
+    if "inputText" in body:
+        text = str(body["inputText"])
+        return web.json_response({"embedding": [float(len(text)), 0.5], "inputTextTokenCount": len(text.split())})
+    texts = body["texts"]
+    if len(texts) > 96:
+        return _failure("ValidationException", 400)
+    tokens = str(sum(len(text.split()) for text in texts))
+    vectors = {"float": [[float(len(text)), 0.5] for text in texts]}
+    answer = {"id": "1", "response_type": "embeddings_by_type", "embeddings": vectors}
+    return web.json_response(answer, headers={"X-Amzn-Bedrock-Input-Token-Count": tokens})
 
 
 def _said(kind: str, given: list[str], body: Json) -> tuple[list[Json], str]:

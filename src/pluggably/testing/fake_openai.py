@@ -579,6 +579,10 @@ def embed(text: str, dimensions: int) -> list[float]:
     return [number / length for number in vector]
 
 
+# developers.openai.com/api/reference/resources/embeddings/methods/create, `input` (2026-11).
+MOST_TEXTS = 2048
+
+
 def _embeddings(body: Json, dimensions: int) -> Json:
     given = body["input"]
     # A string, a list of them, one list of token ids, or a list of such lists.
@@ -763,6 +767,9 @@ class FakeOpenAI:
             return await self._send_plain(request, seen, _unknown_model(body["model"]), Delivery())
         name, numbers = found
         reply = self._refusal_of(body, name, numbers)
+        if reply is None and isinstance(body["input"], list) and len(body["input"]) > MOST_TEXTS:
+            message = f"Invalid 'input': array too long. Expected an array with maximum length {MOST_TEXTS}."
+            reply = _refuse(400, message, "invalid_request_error", "input", "array_above_max_length")
         if reply is None:
             dimensions = _number(numbers, 0, 1536) if name == "embed" else _EMBEDDERS.get(name, 8)
             reply = Reply(_encode(_embeddings(body, dimensions)))
