@@ -27,8 +27,9 @@ _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_to
 
 
 class EmbeddingCalls:
-    """The calls that the embeddings of one request take. `call` makes one, for some of the texts; `texts_per_call` and
-    `tokens_per_call` are the vendor's limits, None: none known. A text that is too long for any call goes alone."""
+    """The calls that the embeddings of one request take. `call` makes one, for some of the texts. The rest are the
+    vendor's limits; None: none known. A longer text than `tokens_per_text` is refused, or cut, whatever else is in its
+    call, so it counts as one of that length; a text that is too long for any call goes alone."""
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class EmbeddingCalls:
         *,
         texts_per_call: int | None = None,
         tokens_per_call: int | None = None,
+        tokens_per_text: int | None = None,
     ) -> None:
         self._texts = texts
         self._call = call
         self._backend = backend
         self._most_texts = texts_per_call or len(texts)
         self._most_tokens = tokens_per_call
+        self._longest = tokens_per_text or tokens_per_call or 0
         self._items = OutputItems()
         self._usage = _NOTHING_KNOWN
         # The indices of the texts whose vectors the next reply brings.
@@ -76,7 +79,7 @@ class EmbeddingCalls:
             return end
         tokens = 0
         for index in range(start, end):
-            tokens += len(self._texts[index].encode()) + _MARKS
+            tokens += min(len(self._texts[index].encode()) + _MARKS, self._longest)
             if tokens > self._most_tokens:
                 return max(index, start + 1)
         return end

@@ -39,16 +39,19 @@ class Vendor:
     st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=40),
     st.none() | st.integers(1, 12),
     st.none() | st.integers(1, 80),
+    st.none() | st.integers(1, 40),
 )
-def test_every_text_goes_once_and_in_order(texts: list[str], most: int | None, tokens: int | None) -> None:
+def test_every_text_goes_once_and_in_order(
+    texts: list[str], most: int | None, tokens: int | None, longest: int | None
+) -> None:
     """No call is larger than the vendor takes, but for a text that is too long for any; no call could have taken the
     text after its last one."""
-    vendor = Vendor(texts, texts_per_call=most, tokens_per_call=tokens)
+    vendor = Vendor(texts, texts_per_call=most, tokens_per_call=tokens, tokens_per_text=longest)
     fold = vendor.all()
     assert [text for call in vendor.sent for text in call] == texts
 
     def fits(call: list[str]) -> bool:
-        size = sum(len(text.encode()) + 2 for text in call)
+        size = sum(min(len(text.encode()) + 2, longest or 1000) for text in call)
         return (most is None or len(call) <= most) and (tokens is None or size <= tokens)
 
     assert all(fits(call) or len(call) == 1 for call in vendor.sent)

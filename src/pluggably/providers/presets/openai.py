@@ -58,6 +58,7 @@ _AZURE_OPTIONS: dict[str, Any] = {
     # …/foundry/openai/how-to/embeddings: "the max array size is 2048"; the tokens are those of the same models below.
     "texts_per_call": 2048,
     "tokens_per_call": 300_000,
+    "tokens_per_text": 8192,
     "stop_limit": 4,
     "inputs": ("image", "image_url", "audio"),
     "lacks": ("top_k", "min_p"),
@@ -117,10 +118,11 @@ OPENAI: dict[str, Preset] = {
             "max_tokens_field": "max_completion_tokens",
             "refusal_parts": True,
             "embedding_encoding": "base64",
-            # …/resources/embeddings/methods/create, `input`: arrays of 1 to 2048 texts, and "all embedding models
-            # enforce a maximum of 300,000 tokens summed across all inputs in a single request" (2026-11).
+            # …/resources/embeddings/methods/create, `input`: arrays of 1 to 2048 texts, "8192 tokens for all embedding
+            # models", and "a maximum of 300,000 tokens summed across all inputs in a single request" (2026-11).
             "texts_per_call": 2048,
             "tokens_per_call": 300_000,
+            "tokens_per_text": 8192,
             # "Up to 4 sequences": `stop`.
             "stop_limit": 4,
             "inputs": ("image", "image_url", "file", "audio"),

@@ -139,6 +139,7 @@ class OpenAICodec:
             self._asked.backend,
             texts_per_call=self._options.texts_per_call,
             tokens_per_call=self._options.tokens_per_call,
+            tokens_per_text=self._options.tokens_per_text,
         )
         return self._embeddings.next()
 

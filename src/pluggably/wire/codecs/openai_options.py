@@ -120,10 +120,11 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
-    # How many texts one call for embeddings may bring, and how many tokens in all; more become several calls. None: no
-    # limit known.
+    # How many texts one call for embeddings may bring, and how many tokens in all; more become several calls. And how
+    # many tokens a text may have. None: no limit known.
     texts_per_call: PerCall | None = None
     tokens_per_call: PerCall | None = None
+    tokens_per_text: PerCall | None = None
     # Whether, after the system messages, user and assistant must take turns. Messages of one role that follow each
     # other are sent as one.
     taking_turns: bool = False
