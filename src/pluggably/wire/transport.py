@@ -166,7 +166,8 @@ async def attempt(
             if answer.status >= 300:
                 fault = codec.fault(await _reply(answer, MAX_FAULT_BYTES))
                 if calls > 1:
-                    fault.detail += f" That was call {calls} for this request; those before it went well."
+                    said = fault.detail if fault.detail.endswith((".", "!", "?", "…")) else f"{fault.detail}."
+                    fault.detail = f"{said} That was call {calls} for this request; those before it went well."
                 raise fault
             # What was asked as a stream may come whole, most often with the reason in it.
             if call.framing is None or (call.framing != "ndjson" and answer.content_type == "application/json"):

@@ -285,7 +285,7 @@ def test_a_fault_of_a_later_call_says_so(before: int) -> None:
     client = FakeClient(*(plain(b"next one") for _ in range(before)), plain(b"no", status=429))
     _, error = events_of(client, endpoint(framed=False))
     assert isinstance(error, BackendError)
-    more = f" That was call {before + 1} for this request; those before it went well." if before else ""
+    more = f". That was call {before + 1} for this request; those before it went well." if before else ""
     assert error.detail == f"fault 429 no{more}"
 
 
