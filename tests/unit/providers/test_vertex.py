@@ -1,14 +1,18 @@
-"""Vertex AI: where the calls for Gemini and for Claude go, as Anthropic's own package sends them there, too."""
+"""Vertex AI: where the calls for Gemini, for Claude and for embeddings go, as the makers' own packages send them, too."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import httpx2
 import pytest
 from anthropic._constants import ANTHROPIC_API_VERSION
+from google import genai
+from google.genai import types
+from google.oauth2.credentials import Credentials
 
 from pluggably.domain.catalog import Target
 from pluggably.errors import ModelNotFound
@@ -21,8 +25,8 @@ from pluggably.wire.codec import Address, HttpCall
 PLACE = "https://aiplatform.googleapis.com/v1/projects/acme/locations/global"
 
 
-def call_for(model: str, *, stream: bool = False, **variables: str) -> HttpCall:
-    """The call that asks a model to say something."""
+def call_for(model: str, asked: dict[str, Any] | None = None, *, stream: bool = False, **variables: str) -> HttpCall:
+    """The call that asks a model to say something, or what is `asked`."""
     given = {
         "project": "acme",
         **{name: row.default for name, row in PRESETS["vertex"].variables.items() if row.default},
@@ -31,7 +35,7 @@ def call_for(model: str, *, stream: bool = False, **variables: str) -> HttpCall:
     endpoint = provider.endpoint(Target(backend="vertex", model=model, location="remote"))
     assert endpoint.signer is not None
     address = Address(base_url=endpoint.base_url, model=model, backend="vertex", stream=stream)
-    request = generation_request({"input": "Hi", "parameters": {"max_output_tokens": 100}})
+    request = generation_request(asked or {"input": "Hi", "parameters": {"max_output_tokens": 100}})
     call = endpoint.codec(endpoint.options).begin(request, address).next
     assert call is not None
     return call
@@ -75,6 +79,7 @@ def test_claude_is_asked_as_by_anthropics_package(stream: bool) -> None:
     )
     ours = call_for("claude-sonnet-4-5@20250929", stream=stream)
     body: dict[str, Any] = json.loads(ours.body)
+    assert "model" not in body
     assert body.pop("anthropic_version") == "vertex-2023-10-16"
     sdk.messages.create(model="claude-sonnet-4-5@20250929", **body)
     sdk.close()
@@ -88,3 +93,74 @@ def test_claudes_name_never_leaves_its_step(model: str) -> None:
     """Clients name the models."""
     with pytest.raises(ModelNotFound):
         call_for(model)
+
+
+class Google:
+    """Google's SDK as a client of Vertex AI; keeps the last request."""
+
+    def __init__(self) -> None:
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            self.request = request
+            return httpx2.Response(200, json={})
+
+        self._transport = httpx2.Client(transport=httpx2.MockTransport(answer))
+        self._sdk = genai.Client(
+            vertexai=True,
+            project="acme",
+            location="global",
+            credentials=Credentials("ya29.t"),  # type: ignore[no-untyped-call]
+            http_options=types.HttpOptions(api_version="v1", httpx_client=self._transport),
+        )
+        self.models = self._sdk.models
+
+    def close(self) -> None:
+        self._sdk.close()
+        self._transport.close()
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    sdk = Google()
+    yield sdk
+    sdk.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_gemini_is_asked_as_by_googles_package(google: Google, stream: bool) -> None:
+    """The same address and the same body."""
+    ours = call_for("gemini-2.0-flash", stream=stream)
+    ask = google.models.generate_content_stream if stream else google.models.generate_content
+    answer = ask(model="gemini-2.0-flash", contents="Hi", config=types.GenerateContentConfig(max_output_tokens=100))
+    if stream:
+        list(answer)
+    assert str(google.request.url) == ours.url
+    assert json.loads(google.request.content) == json.loads(ours.body)
+
+
+@pytest.mark.parametrize("model", ["text-embedding-005", "text-multilingual-embedding-002", "gemini-embedding-2"])
+def test_embeddings_are_asked_for_as_by_googles_package(google: Google, model: str) -> None:
+    """By the operation that the model has, with the size, the kind of task and the title where it wants them."""
+    ours = call_for(
+        model,
+        {
+            "modality": "embedding",
+            "input": "Hi",
+            "parameters": {"dimensions": 3},
+            "provider_options": {"vertex": {"taskType": "CLUSTERING", "title": "Greetings"}},
+        },
+    )
+    config = types.EmbedContentConfig(
+        output_dimensionality=3, task_type="CLUSTERING", title="Greetings", auto_truncate=False
+    )
+    google.models.embed_content(model=model, contents="Hi", config=config)
+    theirs = json.loads(google.request.content)
+    theirs.get("content", {}).pop("role", None)  # the SDK says whose words they are
+    assert str(google.request.url) == ours.url
+    assert theirs == json.loads(ours.body)
+
+
+def test_the_first_gemini_embedding_is_asked_by_predict_for_one_text() -> None:
+    """As its page says, with a text that is not to be cut."""
+    ours = call_for("gemini-embedding-001", {"modality": "embedding", "input": ["Hi", "Ho"]})
+    assert ours.url == f"{PLACE}/publishers/google/models/gemini-embedding-001:predict"
+    assert json.loads(ours.body) == {"instances": [{"content": "Hi"}], "parameters": {"autoTruncate": False}}

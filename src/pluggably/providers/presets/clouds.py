@@ -67,7 +67,7 @@ CLOUDS: dict[str, Preset] = {
             "resource": "publishers/google/models/{model}",
             # Tuned models are deployed to endpoints.
             "collections": ("endpoints",),
-            # By another operation, `predict`, with bodies of its own.
+            # By other operations, with bodies of their own.
             "lacks": ("embeddings",),
             "model_rules": GEMINI_MODEL_RULES,
         },
@@ -86,6 +86,11 @@ CLOUDS: dict[str, Preset] = {
                     "model_rules": ANTHROPIC_MODEL_RULES,
                 },
             ),
+            # …/docs/embeddings/get-text-embeddings (2026-11): "each request can only include a single input text".
+            CodecRule(models=r"gemini-embedding-001", codec="vertex_embeddings", options={"texts_per_call": 1}),
+            # …/gemini-enterprise-agent-platform/models/gemini/embedding-2 (2026-11)
+            CodecRule(models=r"gemini-embedding-", codec="vertex_embeddings", options={"method": "embedContent"}),
+            CodecRule(models=r"text(-multilingual)?-embedding-|textembedding-gecko", codec="vertex_embeddings"),
         ),
     ),
     # docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/call-vertex-using-openai-library and

@@ -61,6 +61,7 @@ _FIELDS = {
     "contents": "/input",
     "content": "/input",
     "requests": "/input",
+    "instances": "/input",
     "outputdimensionality": "/parameters/dimensions",
     "maxoutputtokens": "/parameters/max_output_tokens",
     "temperature": "/parameters/temperature",
