@@ -14,7 +14,8 @@ from joserfc.jwk import RSAKey
 
 from pluggably.errors import BackendAuthenticationFailed, BackendError, BackendUnreachable
 from pluggably.providers.credentials import Fetched
-from pluggably.providers.google_tokens import SCOPE, Token, TokenSource, google_signer
+from pluggably.providers.google_files import SCOPE, Token
+from pluggably.providers.google_tokens import TokenSource, google_signer
 from pluggably.wire.codec import HttpReply
 
 NOW = 1_800_000_000.0
@@ -137,7 +138,7 @@ def test_a_machine_is_asked_as_google_demands() -> None:
     ("credentials", "says"),
     [
         ("not JSON s3cret", "no credentials file"),
-        ({"type": "external_account"}, "external_account"),
+        ({"type": "external_account_authorized_user"}, "external_account_authorized_user"),
         ({}, "does not take"),
         ({**ACCOUNT, "private_key": "s3cret"}, "no private key"),
     ],

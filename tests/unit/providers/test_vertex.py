@@ -1,4 +1,4 @@
-"""Vertex AI: where the calls for Gemini, for Claude and for embeddings go, as the makers' own packages send them, too."""
+"""Vertex AI: where calls for Gemini, Claude and embeddings go, as the makers' own packages send them, too."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Google:
             vertexai=True,
             project="acme",
             location="global",
-            credentials=Credentials("ya29.t"),  # type: ignore[no-untyped-call]
+            credentials=Credentials("ya29.t"),
             http_options=types.HttpOptions(api_version="v1", httpx_client=self._transport),
         )
         self.models = self._sdk.models

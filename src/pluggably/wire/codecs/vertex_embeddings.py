@@ -3,14 +3,15 @@
 Its older models know only the first, Gemini Embedding from its second version on only the other; which of them, and how
 many texts a call takes, is data of the preset. Text of models there is Gemini's own wire, `gemini`.
 
-What surprises: Vertex would cut a text that is too long and say so in a field, so it is told not to (`autoTruncate`) and
-answers with an error. And a call has a limit of tokens, which are not counted here: a text's bytes are taken for their
-number, since no token is less than a byte, so that a call is never too large, though there may be more of them than it
+What surprises: Vertex would cut a text that is too long and say so in a field, so it is told not to (`autoTruncate`),
+and answers with an error. And a call has a limit of tokens, which are not counted here: a text's bytes are taken for
+their number, since no token is less than a byte. So a call is never too large, though there may be more of them than it
 needs.
 
 Source: docs.cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings, "API limits" and "REST";
-…/docs/reference/rest/Shared.Types/TextEmbedding and …/TextEmbeddingPredictionParams; …/gemini-enterprise-agent-platform/
-reference/rest/v1beta1/projects.locations.publishers.models/embedContent (2026-11); the types of google-genai 3.4.0.
+…/docs/reference/rest/Shared.Types/TextEmbedding and …/TextEmbeddingPredictionParams; …/gemini-enterprise-agent-
+platform/reference/rest/v1beta1/projects.locations.publishers.models/embedContent (2026-11); the types of google-genai
+3.4.0.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class VertexEmbeddingsCodec:
             return Step(events, self._call())
         return Step([*events, Completed("stop")])
 
-    def feed(self, frame: Frame) -> Step:
+    def feed(self, frame: Frame) -> Step:  # noqa: ARG002
         raise BackendInvalidResponse(f"{self._asked.backend} sent a stream of embeddings.")
 
     def finish(self) -> Step:
