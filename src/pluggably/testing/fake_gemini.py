@@ -101,30 +101,36 @@ class FakeGemini:
 
     async def _respond(self, request: web.Request, seen: RecordedRequest) -> web.StreamResponse:
         if self._key is not None and seen.headers.get("x-goog-api-key") != self._key:
-            return _refused(400)
+            return refused(400)
         if (request.method, request.path) == ("GET", "/v1beta/models"):
             methods = ["generateContent", "countTokens"]
             return web.json_response({"models": [{"name": "models/echo", "supportedGenerationMethods": methods}]})
         found = re.fullmatch(r"/v1beta/(?:models|tunedModels)/([a-z-]+?)((?:-\d+)*):(\w+)", request.path)
         if found is None or found[3] not in _FIELDS:
-            return _refused(404)
-        name, numbers, method = found[1], [int(number) for number in re.findall(r"\d+", found[2])], found[3]
-        if name == "status":
-            return _refused(numbers[0] if numbers else 500)
-        wrong = _wrong_shape(seen.body, method)
-        if wrong is not None:
-            return _refused(400, wrong)
-        if method in ("embedContent", "batchEmbedContents"):
-            return await _embedded(seen.body, numbers[0] if numbers else 8)
-        pieces = _pieces_of(name, numbers, seen.body)
-        if pieces is None:
-            return _refused(404)
-        if method == "generateContent":
-            await asyncio.sleep(_pause_s(name, numbers) * len(pieces))
-            return web.json_response(_error(503) if name == "error-in" else _whole(pieces))
-        if request.query.get("alt") != "sse":
-            return web.json_response(pieces)
-        return await _streamed(request, seen, pieces, name, numbers)
+            return refused(404)
+        return await answered(request, seen, found[1] + found[2], found[3])
+
+
+async def answered(request: web.Request, seen: RecordedRequest, model: str, method: str) -> web.StreamResponse:
+    """What a model says by one of the API's methods, wherever the model stood in the address."""
+    name, *parts = re.split(r"-(?=\d)", model)
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    if name == "status":
+        return refused(numbers[0] if numbers else 500)
+    wrong = _wrong_shape(seen.body, method)
+    if wrong is not None:
+        return refused(400, wrong)
+    if method in ("embedContent", "batchEmbedContents"):
+        return await _embedded(seen.body, numbers[0] if numbers else 8)
+    pieces = _pieces_of(name, numbers, seen.body)
+    if pieces is None:
+        return refused(404)
+    if method == "generateContent":
+        await asyncio.sleep(_pause_s(name, numbers) * len(pieces))
+        return web.json_response(_error(503) if name == "error-in" else _whole(pieces))
+    if request.query.get("alt") != "sse":
+        return web.json_response(pieces)
+    return await _streamed(request, seen, pieces, name, numbers)
 
 
 async def _streamed(
@@ -169,7 +175,7 @@ def _error(status: int, message: str | None = None) -> Json:
     return {"error": error}
 
 
-def _refused(status: int, message: str | None = None) -> web.Response:
+def refused(status: int, message: str | None = None) -> web.Response:
     return web.json_response(_error(status, message), status=status)
 
 
@@ -304,12 +310,12 @@ def _whole(pieces: list[Json]) -> Json:
 async def _embedded(body: Json, size: int) -> web.Response:
     requests = body.get("requests", [body])
     if len(requests) > 100:
-        return _refused(400, "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch")
+        return refused(400, "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch")
     for text in [each["content"]["parts"][0]["text"] for each in requests]:
         if text == "stall":
             await asyncio.Event().wait()
         if re.fullmatch(r"status-\d{3}", text):
-            return _refused(int(text[-3:]))
+            return refused(int(text[-3:]))
     vectors = [{"values": _vector(each, size)} for each in requests]
     usage = {"promptTokenCount": len(requests)}
     if "requests" not in body:
