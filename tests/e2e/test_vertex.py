@@ -154,6 +154,19 @@ def test_what_a_model_does_not_make_is_refused_before_any_call(client: Client, v
     assert len(vertex.requests) == before
 
 
+def test_its_models_are_those_of_both_publishers(client: Client) -> None:
+    """Page after page, under the names that requests take; what would have to be deployed first is not there."""
+    listed = eventually(
+        lambda: [one for one in client.get("/v1/models").json()["data"] if one["id"].startswith("vertex/")], 5, "listed"
+    )
+    assert {one["id"].removeprefix("vertex/"): one["output_modalities"] for one in listed} == {
+        "gemini-2.5-flash": ["text"],
+        "text-embedding-005": ["embedding"],
+        "claude-opus-4-6": ["text"],
+        "claude-haiku-4-5@20251001": ["text"],
+    }
+
+
 @pytest.mark.parametrize("model", ["slow-20-2000", "claude-slow-20-2000"])
 def test_a_client_that_leaves_ends_the_work(client: Client, vertex: FakeVertex, model: str) -> None:
     """The call is cut within two seconds, in the middle of a stream."""

@@ -22,10 +22,12 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.errors import BackendAuthenticationFailed, PluggablyError
-from pluggably.providers.aws_keys import METADATA_S, AwsAccess, KeySource
+from pluggably.providers.aws_keys import AwsAccess, KeySource
 from pluggably.providers.aws_signature import signed_headers
 from pluggably.providers.credentials import FETCH_S, MAX_BYTES, Ask
 
+# A machine's metadata answers at once or not at all.
+METADATA_S = 2.0
 _AWS_HOSTS = ("169.254.169.254", "fd00:ec2::254")
 _IDENTITY_URLS = tuple(
     f"https://sts.{{region}}.amazonaws.com{suffix}?Action=GetCallerIdentity&Version=2011-06-15"

@@ -28,6 +28,14 @@ class Rule(Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
 
 
+# platform.claude.com/docs/en/agents-and-tools/tool-use/overview (2026-11): all current models.
+_CLAUDE = Rule(models=r"claude-.+", capabilities=Capabilities(tools=True))
+# ai.google.dev/gemini-api/docs/function-calling and …/structured-output, "Model support" (2026-11)
+_GEMINI = Rule(
+    models=r"gemini-[23](\.\d)?-(pro|flash|flash-lite)(-\d{3}|-preview(-\d\d-\d{2,4})?)?",
+    capabilities=Capabilities(tools=True, json_schema=True),
+)
+
 # By preset. The first rule that matches counts.
 _RULES: dict[str, tuple[Rule, ...]] = {
     # developers.openai.com/api/docs/models, each model's page, "Features" and "Modalities"; structured outputs:
@@ -42,15 +50,20 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         Rule(models=r"text-embedding-.+", inputs=("text",), outputs=("embedding",)),
         Rule(models=r"(whisper|tts|dall-e|gpt-image|sora|omni-moderation|text-moderation)-.+", outputs=()),
     ),
-    # platform.claude.com/docs/en/agents-and-tools/tool-use/overview (2026-11): all current models. The list tells the
-    # rest of them.
-    "anthropic": (Rule(models=r"claude-.+", capabilities=Capabilities(tools=True)),),
-    # ai.google.dev/gemini-api/docs/function-calling and …/structured-output, "Model support" (2026-11)
-    "google": (
+    # The list tells the rest of them.
+    "anthropic": (_CLAUDE,),
+    "google": (_GEMINI,),
+    # docs.cloud.google.com/vertex-ai/generative-ai/docs/learn/models and …/docs/embeddings/get-text-embeddings
+    # (2026-11): its lists tell nothing but ids, of much that is made for images, video and sound.
+    "vertex": (
+        _CLAUDE,
+        _GEMINI,
         Rule(
-            models=r"gemini-[23](\.\d)?-(pro|flash|flash-lite)(-\d{3}|-preview(-\d\d-\d{2,4})?)?",
-            capabilities=Capabilities(tools=True, json_schema=True),
+            models=r"(text(-multilingual)?-embedding|gemini-embedding)-.+|textembedding-gecko.*",
+            inputs=("text",),
+            outputs=("embedding",),
         ),
+        Rule(models=r"(imagen|imagegeneration|veo|lyria|chirp|multimodalembedding|virtual-try-on)\b.*", outputs=()),
     ),
     # Read 2026-11 at docs.mistral.ai/capabilities/embeddings: the list does not say what these make.
     "mistral": (Rule(models=r"(mistral|codestral)-embed(-\d{4})?", inputs=("text",), outputs=("embedding",)),),

@@ -42,8 +42,8 @@ from pluggably.providers.list_prices import (
 MAX_MODELS = 20_000
 MAX_ID_CHARS = 512
 MAX_NAME_CHARS = 200
-# Under which name a list stands; the last two are Bedrock's.
-_LISTS = ("data", "models", "result", "modelSummaries", "inferenceProfileSummaries")
+# Under which name a list stands; the last three are the clouds'.
+_LISTS = ("data", "models", "result", "modelSummaries", "inferenceProfileSummaries", "publisherModels")
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -423,6 +423,18 @@ def _bedrock_profile(model_id: str, entry: Entry) -> Listed:
     )
 
 
+def _vertex(model_id: str, entry: Entry) -> Listed:
+    """`publishers/google/models/gemini-2.5-flash`. Another publisher's model is asked with its version, where that is a
+    date. What has to be deployed first is asked in another way, if at all."""
+    publisher, _, name = model_id.removeprefix("publishers/").partition("/models/")
+    version = entry.get("versionId")
+    if publisher != "google" and isinstance(version, str) and re.fullmatch(r"\d{8}", version):
+        name += f"@{version}"
+    actions = entry.get("supportedActions")
+    is_weights = isinstance(actions, dict) and ("deploy" in actions or "multiDeployVertex" in actions)
+    return Listed(RemoteModel(id=name or model_id), hidden=is_weights)
+
+
 def _pluggably(model_id: str, entry: Entry) -> Listed:
     """Another gateway: its facts have our own form. What it does not charge for is free."""
     told = entry.get("price")
@@ -545,6 +557,8 @@ FORMS: dict[str, Form] = {
     "bedrock-profiles": Form(
         ids=("inferenceProfileId",), reads=_bedrock_profile, next=_cursor("nextToken", "nextToken")
     ),
+    # docs.cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/publishers.models, and what it lists (2026-10)
+    "vertex": Form(ids=("name",), reads=_vertex, next=_cursor("nextPageToken", "pageToken")),
     # docs/reference/api.md of this project: `GET /v1/models`
     "pluggably": Form(reads=_pluggably, next=_cursor("next_cursor", "cursor")),
 }

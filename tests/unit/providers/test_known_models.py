@@ -54,3 +54,21 @@ def test_a_rule_is_of_one_vendor() -> None:
     assert known("anthropic", "claude-opus-4-6") is not None
     assert known("google", "gemini-2.5-flash") is not None
     assert known("google", "gemini-2.5-flash-preview-tts") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "makes"),
+    [
+        ("gemini-2.5-flash", ("text",)),
+        ("claude-haiku-4-5@20251001", ("text",)),
+        ("text-embedding-005", ("embedding",)),
+        ("text-multilingual-embedding-002", ("embedding",)),
+        ("gemini-embedding-2", ("embedding",)),
+        ("imagen-4.0-generate-001", ()),
+        ("veo-3.0-generate-001", ()),
+    ],
+)
+def test_what_is_made_at_vertex_ai(model: str, makes: tuple[str, ...]) -> None:
+    """Whose lists tell ids alone."""
+    assert (found := known("vertex", model)) is not None
+    assert found.output_modalities == makes

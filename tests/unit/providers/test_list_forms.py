@@ -731,6 +731,37 @@ def test_bedrocks_models_make_what_can_be_asked_of_them(
     assert model("bedrock", entry, "modelSummaries").output_modalities == expected
 
 
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"name": "publishers/google/models/gemini-2.5-flash", "versionId": "default"}, "gemini-2.5-flash"),
+        ({"name": "publishers/google/models/text-embedding-005", "versionId": "20240101"}, "text-embedding-005"),
+        ({"name": "publishers/anthropic/models/claude-opus-4-6", "versionId": "default"}, "claude-opus-4-6"),
+        (
+            {"name": "publishers/anthropic/models/claude-haiku-4-5", "versionId": "20251001"},
+            "claude-haiku-4-5@20251001",
+        ),
+    ],
+)
+def test_vertex_ai_lists_its_publishers_models(entry: dict[str, Any], expected: str) -> None:
+    """Google (docs.cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/publishers.models, 2026-11): others' models
+    are asked with their version, where that is a date."""
+    entry = {**entry, "openSourceCategory": "PROPRIETARY", "launchStage": "GA", "supportedActions": {}}
+    assert only("vertex", entry, "publisherModels") == Listed(RemoteModel(id=expected))
+
+
+def test_vertex_ai_has_more_pages_and_models_to_deploy() -> None:
+    """Weights that have to be deployed first are left out; no list is empty because of them."""
+    weights = {
+        "name": "publishers/google/models/gemma3",
+        "versionId": "gemma-3-1b-it",
+        "supportedActions": {"deploy": {"modelDisplayName": "Gemma 3"}},
+    }
+    found = page("vertex", {"publisherModels": [weights], "nextPageToken": "t"})
+    assert (found.lost, found.next) == (0, {"pageToken": "t"})
+    assert joined({one.model.id: one for one in found.models}) == {}
+
+
 def test_bedrocks_profiles_share_the_facts_of_their_model() -> None:
     """A model that is not to be had on demand is asked by its profile's id; by its own it is not listed."""
     models = page("bedrock", {"modelSummaries": [CLAUDE_ON_BEDROCK]})

@@ -61,8 +61,13 @@ CLOUDS: dict[str, Preset] = {
         needs_entry=True,
         signing="google",
         price_list="google",
-        # Its lists are those of each publisher, at another version of the API.
-        models=None,
+        # docs.cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/publishers.models (2026-11): at the root of the
+        # server, and in this version of the API only.
+        models=ModelList(
+            path="../../../../../v1beta1/publishers/google/models?pageSize=100",
+            form="vertex",
+            also=(ModelList(path="../../../../../v1beta1/publishers/anthropic/models?pageSize=100", form="vertex"),),
+        ),
         options={
             "resource": "publishers/google/models/{model}",
             # Tuned models are deployed to endpoints.
