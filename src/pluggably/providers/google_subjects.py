@@ -130,13 +130,12 @@ class SubjectSource:
             if url is not None and urlsplit(url).hostname not in _AWS_HOSTS:
                 raise self._foreign(field, workload, f"at {' or '.join(_AWS_HOSTS)}")
         region = await self._region(source)
-        keys = (
-            await KeySource(self._name, AwsAccess(), region, self._environment, self._ask, self._clock).fetch()
-        ).value
+        name = f"{self._name}, whose credentials are an account at AWS"
+        found = await KeySource(name, AwsAccess(), region, self._environment, self._ask, self._clock).fetch()
         url = source.regional_cred_verification_url.replace("{region}", region)
         headers = {"x-goog-cloud-target-resource": workload.audience}
         at = datetime.fromtimestamp(self._clock(), UTC)
-        signed = signed_headers("POST", url, headers, b"", keys=keys, region=region, service="sts", at=at)
+        signed = signed_headers("POST", url, headers, b"", keys=found.value, region=region, service="sts", at=at)
         sent = {"host": urlsplit(url).netloc, **headers, **signed}
         pairs = [{"key": key if key == "Authorization" else key.lower(), "value": sent[key]} for key in sent]
         call = {"url": url, "method": "POST", "headers": pairs}

@@ -83,6 +83,7 @@ def test_a_token_stands_in_a_file_or_is_fetched(content: str, form: dict[str, An
         ({**AWS, "imdsv2_session_token_url": "http://169.254.169.254@evil.test/"}, "`imdsv2_session_token_url`"),
         ({**AWS, "regional_cred_verification_url": "https://evil.test/"}, "`regional_cred_verification_url`"),
         (AWS, "Set AWS_REGION"),
+        ({**AWS, "region_url": None}, "Set AWS_REGION"),
     ],
 )
 def test_a_source_of_no_use_is_told(source: dict[str, Any], says: str) -> None:
@@ -150,3 +151,9 @@ def test_a_machine_at_aws_is_asked_for_its_region_and_its_role() -> None:
     call = json.loads(unquote(token(AWS, metadata)))
     assert call["url"].startswith("https://sts.eu-west-1.amazonaws.com?")
     assert {"key": "x-amz-security-token", "value": "T"} in call["headers"]
+
+
+def test_an_account_at_aws_that_is_not_there_is_told() -> None:
+    """And that it is one at AWS which is looked for."""
+    with pytest.raises(BackendAuthenticationFailed, match="an account at AWS: no AWS credentials"):
+        token(AWS, environment={"AWS_REGION": "us-east-2"})
