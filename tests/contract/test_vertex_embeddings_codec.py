@@ -62,10 +62,11 @@ def sent(call: HttpCall) -> list[str]:
     [
         (["x"] * 251, [250, 1], {}),
         (["x"] * 250, [250], {}),
-        # No token is less than a byte, and no text may have more than 2,048 tokens.
-        (["x" * 2000] * 21, [10, 10, 1], {}),
+        # No token is less than a byte, two more mark a text's ends, and no text may have more than 2,048.
+        (["x" * 1998] * 21, [10, 10, 1], {}),
+        (["x" * 1999] * 10, [9, 1], {}),
         (["x" * 50_000] * 10, [9, 1], {}),
-        (["ä" * 1000] * 11, [10, 1], {}),
+        (["ä" * 999] * 11, [10, 1], {}),
         (["a", "b", "c"], [1, 1, 1], {"texts_per_call": 1}),
         (["a", "b", "c"], [1, 1, 1], {"method": "embedContent"}),
     ],

@@ -37,10 +37,12 @@ TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 ASSERTION_S = 3600
 LIFETIME_S = 3600
 CHECK_ACCOUNT = "Check the account and its key, and the clock of this machine."
-# All of googleapis.com is Google's: private, regional and mutual-TLS names of the two services, too.
-_GOOGLE = r"https://[A-Za-z0-9.-]+\.googleapis\.com"
-_EXCHANGE_URL = re.compile(rf"{_GOOGLE}/v1/token")
-_IMPERSONATION_URL = re.compile(rf"{_GOOGLE}/v1/projects/-/serviceAccounts/[^/:?#\s]+:generateAccessToken")
+# The two services have regional and private names, too, and one for mutual TLS; all of googleapis.com is Google's.
+_HOST = r"https://([a-z0-9-]+[.-])?{}([.-][a-z0-9-]+)*\.googleapis\.com"
+_EXCHANGE_URL = re.compile(_HOST.format("sts") + r"/v1/token")
+_IMPERSONATION_URL = re.compile(
+    _HOST.format("iamcredentials") + r"/v1/projects/-/serviceAccounts/[^/:?#\s]+:generateAccessToken"
+)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _JSON = {"Content-Type": "application/json"}
 
@@ -234,6 +236,10 @@ class CredentialsFile(Struct):
     service_account_impersonation: _Lifetime = msgspec.field(default_factory=_Lifetime)
     source_credentials: CredentialsFile | None = None
     delegates: list[str] = []
+
+    def __repr__(self) -> str:
+        """Without its secrets."""
+        return f"CredentialsFile({self.type!r})"
 
 
 class _TokenReply(Struct):

@@ -44,6 +44,10 @@ class Workload(Struct, frozen=True):
     source: Mapping[str, Any]
     where: str
 
+    def __repr__(self) -> str:
+        """Without the headers of a URL, which may hold a key."""
+        return f"Workload({self.audience!r})"
+
 
 class _Format(Struct):
     type: str = "text"

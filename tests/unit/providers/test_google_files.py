@@ -14,7 +14,8 @@ import pytest
 
 from pluggably.errors import BackendAuthenticationFailed, BackendError
 from pluggably.providers.credentials import Fetched
-from pluggably.providers.google_files import SCOPE, FileExchange, Token
+from pluggably.providers.google_files import SCOPE, CredentialsFile, FileExchange, Token
+from pluggably.providers.google_subjects import Workload
 from pluggably.wire.codec import HttpReply
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
@@ -134,6 +135,8 @@ def test_a_workforce_says_which_project_it_works_for() -> None:
         ("token_url", "https://user@sts.googleapis.com/v1/token"),
         ("token_url", "http://sts.googleapis.com/v1/token"),
         ("token_url", "https://sts.googleapis.com/v1/other"),
+        ("token_url", "https://storage.googleapis.com/v1/token"),
+        ("token_url", "https://sts.evil.test/.googleapis.com/v1/token"),
         ("token_url", ""),
         ("service_account_impersonation_url", "https://evil.test/v1/projects/-/serviceAccounts/x:generateAccessToken"),
         ("service_account_impersonation_url", ACTS_FOR.replace("generateAccessToken", "signJwt")),
@@ -188,6 +191,13 @@ def test_a_token_that_is_not_given_is_told(answers: dict[str, HttpReply], kind: 
     assert type(caught.value) is kind
     assert "eyJ" not in caught.value.detail
     assert "ya29" not in caught.value.detail
+
+
+def test_a_file_does_not_show_its_secrets() -> None:
+    """In a log, or in a traceback's locals."""
+    file = CredentialsFile(type="service_account", private_key="s3cret", refresh_token="s3cret", client_secret="s3cret")
+    assert repr(file) == "CredentialsFile('service_account')"
+    assert "s3cret" not in repr(Workload(AUDIENCE, {"headers": {"Authorization": "s3cret"}}, "it"))
 
 
 def test_seconds_may_be_a_text() -> None:

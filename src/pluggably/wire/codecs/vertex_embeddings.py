@@ -54,6 +54,10 @@ _NOT_OVERRIDABLE = ("instances", "parameters", "content", "model", "embedContent
 _OF_AN_INSTANCE = {"taskType": "task_type", "task_type": "task_type", "title": "title"}
 
 
+# The tokens that begin and end a text: of "What is life?" the page counts 6.
+MARKS = 2
+
+
 class VertexEmbeddingsOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How models differ, and what a call may hold."""
 
@@ -192,7 +196,7 @@ def _calls(texts: Sequence[str], options: VertexEmbeddingsOptions) -> Iterator[l
     together: list[str] = []
     tokens = 0
     for text in texts:
-        most = min(len(text.encode()), options.tokens_per_text)
+        most = min(len(text.encode()) + MARKS, options.tokens_per_text)
         if together and (len(together) == at_once or tokens + most > options.tokens_per_call):
             yield together
             together, tokens = [], 0
