@@ -15,7 +15,6 @@ import msgspec
 from pluggably.domain.generation import Location
 from pluggably.errors import StartupError
 from pluggably.providers.aws_keys import AwsAccess, aws_signer
-from pluggably.providers.google_tokens import google_signer
 from pluggably.providers.presets import Preset
 from pluggably.providers.provider import MODEL_GAP, Provider, Wire
 from pluggably.wire.codec import Codec
@@ -120,6 +119,8 @@ def _signers(
             for access in aws or ([] if has_key else [AwsAccess()])
         ]
     if row.signing == "google":
+        from pluggably.providers.google_tokens import google_signer  # only now: most gateways have no account there
+
         files: Sequence[str | None] = google or ([] if has_key else [None])
         return [google_signer(name, credentials, environment) for credentials in files]
     return []
