@@ -75,11 +75,6 @@ def build_provider(
         raise StartupError(f"Provider {name}: its options are wrong: {error}") from error
 
 
-def missing_variables(preset: Preset, given: Mapping[str, str]) -> list[str]:
-    """The gaps of a preset that nothing fills."""
-    return [gap for gap, variable in preset.variables.items() if variable.default is None and not given.get(gap)]
-
-
 def filled(template: str, preset: Preset, given: Mapping[str, str], name: str) -> str:
     """A text of the preset with its gaps filled; the model's stays open. Raises: StartupError."""
 
