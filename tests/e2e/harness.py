@@ -419,3 +419,11 @@ def run_command(
         timeout=within_s,
         check=False,
     )
+
+
+def told(generation: Json) -> Json:
+    """What an answer says, without what depends on who answered, over which wire and when."""
+    items = [{name: item.get(name) for name in ("type", "text", "name", "arguments")} for item in generation["output"]]
+    counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+    usage = {name: generation["usage"][name] for name in counts}
+    return {"items": items, "finish_reason": generation["finish_reason"], "usage": usage}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.conftest import PROVIDER_KEY
-from e2e.harness import Client, Gateway, eventually, start_gateway
+from e2e.harness import Client, Gateway, eventually, start_gateway, told
 from e2e.protocol import Json
 from pluggably.testing.fake_gemini import SIGNATURE, FakeGemini, running_fake_gemini
 
@@ -33,13 +33,6 @@ def gateway(gemini: FakeGemini, tmp_path_factory: pytest.TempPathFactory) -> Ite
     config = {"providers": {"google": google}, "demo": False}
     with start_gateway(tmp_path_factory.mktemp("gateway"), config, FAKE_KEY=PROVIDER_KEY) as running:
         yield running
-
-
-def told(generation: Json) -> Json:
-    """What an answer says, without the moment."""
-    usage = {name: generation["usage"][name] for name in ("input_tokens", "output_tokens", "reasoning_tokens")}
-    items = [{name: item.get(name) for name in ("type", "text", "name", "arguments")} for item in generation["output"]]
-    return {"items": items, "finish_reason": generation["finish_reason"], "usage": usage}
 
 
 @pytest.mark.parametrize("model", ["echo", "say-4", "reasoning", "tools-parallel", "length", "filtered", "json"])

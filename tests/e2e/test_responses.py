@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from e2e.conftest import PROVIDER_KEY
-from e2e.harness import Client, Gateway, start_gateway
+from e2e.harness import Client, Gateway, start_gateway, told
 from e2e.protocol import Json
 from pluggably.testing.fake_openai import FakeOpenAI
 
@@ -37,14 +37,6 @@ def gateway(fake: FakeOpenAI, tmp_path_factory: pytest.TempPathFactory) -> Itera
     }
     with start_gateway(tmp_path_factory.mktemp("gateway"), config, FAKE_KEY=PROVIDER_KEY) as running:
         yield running
-
-
-def told(generation: Json) -> Json:
-    """What an answer says, without what depends on the wire or the moment."""
-    items = [{name: item.get(name) for name in ("type", "text", "name", "arguments")} for item in generation["output"]]
-    counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    usage = {name: generation["usage"][name] for name in counts}
-    return {"items": items, "finish_reason": generation["finish_reason"], "usage": usage}
 
 
 @pytest.mark.parametrize("model", ANSWERS.split())

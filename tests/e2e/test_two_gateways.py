@@ -8,7 +8,7 @@ import pytest
 from needs import Needs
 
 from e2e.conftest import PROVIDER_KEY
-from e2e.harness import ADMIN_KEY, BARE, Client, Gateway, eventually, free_port, start_gateway
+from e2e.harness import ADMIN_KEY, BARE, Client, Gateway, eventually, free_port, start_gateway, told
 from e2e.protocol import Json
 from pluggably.testing.fake_openai import FakeOpenAI
 
@@ -48,14 +48,6 @@ def gateway(inner: Gateway, fake: FakeOpenAI, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("outer")
     with start_gateway(folder, config, FAKE_KEY=PROVIDER_KEY, PLUGGABLY_UPSTREAM_KEY=ADMIN_KEY) as running:
         yield running
-
-
-def told(generation: Json) -> Json:
-    """What an answer says, without what depends on the moment."""
-    items = [{name: item.get(name) for name in ("type", "text", "name", "arguments")} for item in generation["output"]]
-    counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    usage = {name: generation["usage"][name] for name in counts}
-    return {"items": items, "finish_reason": generation["finish_reason"], "usage": usage}
 
 
 @pytest.mark.parametrize("model", ANSWERS.split())

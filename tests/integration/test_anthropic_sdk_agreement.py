@@ -15,16 +15,15 @@ from typing import Any
 
 import anthropic
 import httpx2
-import msgspec
 import pydantic
 import pytest
 from anthropic import types
 from anthropic.types import message_create_params
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
-from pluggably.domain.generation import Fold, ProviderItem, Reasoning, Text, ToolCall
+from pluggably.domain.generation import ProviderItem, Reasoning, Text, ToolCall
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.anthropic import AnthropicCodec
 from pluggably.wire.framing import SseFramer
 
@@ -38,34 +37,7 @@ UNREADABLE = {"stream-where-plain-was-asked", "reason-that-is-new", "call-that-w
 BETA = {"provider-options-join-the-body"}
 ANSWERED = [each for each in ALL if each.answer and each.reply and each.title not in UNREADABLE]
 SAMPLING = ("temperature", "top_p", "top_k")
-
-
-def begun(conversation: codecs.Conversation) -> tuple[AnthropicCodec, HttpCall]:
-    options = {**msgspec.to_builtins(PRESETS["anthropic"].options), **conversation.options}
-    codec = codecs.make(AnthropicCodec, options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, AnthropicCodec)
-    assert call is not None
-    return codec, call
-
-
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(begun(conversation)[1].body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
+OURS = OurSide(AnthropicCodec, PRESETS["anthropic"].options)
 
 
 def with_names(body: bytes) -> bytes:
@@ -77,48 +49,40 @@ def with_names(body: bytes) -> bytes:
     return framed
 
 
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """Anthropic's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.url = ""
-        self.headers: dict[str, str] = {}
         reply = conversation.reply
         if reply is None or conversation.title in UNREADABLE or not conversation.answer:
             reply = codecs.Reply(value={"type": "message", "content": []})
         body = with_names(reply.body()) if conversation.stream and conversation.answer else reply.body()
-        kind = "text/event-stream" if conversation.stream else "application/json"
-
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            self.sent, self.url, self.headers = json.loads(request.content), str(request.url), dict(request.headers)
-            return httpx2.Response(200, headers={"content-type": kind}, content=body)
-
-        self.client = anthropic.Anthropic(
+        super().__init__(httpx2, body, EVENTS if conversation.stream else JSON)
+        self.anthropic = anthropic.Anthropic(
             api_key="sk-ant-test",
             base_url=codecs.BASE_URL.removesuffix("/v1"),
             max_retries=0,
-            http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
+            http_client=self.client(),
         )
 
     def ask(self, body: dict[str, Any]) -> Any:
         known = {name: value for name, value in body.items() if name not in SAMPLING}
         more = {name: value for name, value in body.items() if name in SAMPLING}
-        return self.client.messages.create(**known, extra_body=more, timeout=600)
+        return self.anthropic.messages.create(**known, extra_body=more, timeout=600)
 
 
 @pytest.fixture
 def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
     double = Sdk(conversation)
     yield double
-    double.client.close()
+    double.anthropic.close()
 
 
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 @pytest.mark.filterwarnings("ignore:The model .* is deprecated")
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, from arguments that the SDK knows."""
-    ours = sent_by_the_codec(conversation)
+    ours = OURS.sent(conversation)
     answer = sdk.ask(ours)
     if isinstance(answer, anthropic.Stream):
         answer.close()
@@ -130,7 +94,7 @@ def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, s
 @pytest.mark.parametrize("conversation", [each for each in SENT if each.title not in BETA], ids=str)
 def test_the_codec_sends_what_anthropics_types_allow(conversation: codecs.Conversation) -> None:
     """Each message, block, tool and option is one of those that the API description has."""
-    body = {name: value for name, value in sent_by_the_codec(conversation).items() if name not in SAMPLING}
+    body = {name: value for name, value in OURS.sent(conversation).items() if name not in SAMPLING}
     stream = body.pop("stream", False)
     assert stream in (False, True)
     _obeys(message_create_params.MessageCreateParamsBase, {**body, "messages": [], "tools": [], "system": "x"})
@@ -162,13 +126,13 @@ def _obeys(kind: Any, value: Any) -> None:
 @pytest.mark.filterwarnings("ignore:The model .* is deprecated")
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same blocks in the same order, the same counts, the same reason to stop."""
-    fold = understood_by_the_codec(conversation)
+    fold = OURS.understood(conversation)
     if conversation.stream:
-        body = {name: value for name, value in sent_by_the_codec(conversation).items() if name != "stream"}
-        with sdk.client.messages.stream(**body) as stream:
+        body = {name: value for name, value in OURS.sent(conversation).items() if name != "stream"}
+        with sdk.anthropic.messages.stream(**body) as stream:
             answer: Any = stream.get_final_message()
     else:
-        answer = sdk.ask(sent_by_the_codec(conversation))
+        answer = sdk.ask(OURS.sent(conversation))
     refused = [item for item in fold.output() if item.__struct_config__.tag == "refusal"]
     ours = [_of_the_codec(item) for item in fold.output() if item not in refused]
     assert ours == [_of_the_sdk(block) for block in answer.content]

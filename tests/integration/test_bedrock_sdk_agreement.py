@@ -20,6 +20,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError, EventStreamError
+from sdk_agreement import OurSide
 
 from pluggably.assembly import list_sources
 from pluggably.config import Provider as Entry
@@ -34,6 +35,7 @@ FOLDER = Path(__file__).parent.parent / "conversations" / "bedrock"
 ALL = codecs.load_conversations(FOLDER)
 SENT = [each for each in ALL if each.call and "body" in each.call and "messages" in each.call["body"]]
 STREAMS = [each for each in ALL if each.reply and each.reply.eventstream]
+OURS = OurSide(BedrockCodec)
 
 
 def account(service: str, endpoint: str | None, region: str = "eu-west-1") -> BaseClient:
@@ -76,10 +78,7 @@ class _Raw:
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation) -> None:
     """The same address and the same body, from arguments that the SDK's shapes allow."""
-    codec = codecs.make(BedrockCodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert call is not None
-    ours = json.loads(call.body)
+    ours = OURS.sent(conversation)
     seen = []
 
     def caught(request: Any, **_: Any) -> AWSResponse:
@@ -92,7 +91,7 @@ def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation) -
         ask = sdk.converse_stream if conversation.stream else sdk.converse
         ask(modelId=conversation.model, **as_arguments(ours))
     (request,) = seen
-    assert request.url == call.url
+    assert request.url == OURS.call(conversation).url
     assert as_arguments(json.loads(request.body)) == as_arguments(ours)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import CommandLine
 
 from pluggably.config.reference import config_schema
 
@@ -23,33 +22,9 @@ models:
 """
 
 
-class CommandLine:
-    """Runs the command in an environment of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """The standard output and the standard error of a command that ends with `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pluggably", "config", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout, done.stderr
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
+    return CommandLine(tmp_path, "config")
 
 
 def test_a_right_config_is_counted(config: CommandLine) -> None:

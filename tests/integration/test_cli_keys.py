@@ -10,32 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 
 from pluggably import __version__
-
-
-class CommandLine:
-    """Runs the command in an environment of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
-
-    def __call__(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """The standard output and the standard error of a command that ends with `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pluggably", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout, done.stderr
 
 
 @pytest.fixture

@@ -6,26 +6,23 @@ Each conversation is held twice: by the SDK over a transport in memory, and by t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cohere
 import httpx
-import msgspec
 import pydantic
 import pytest
 from cohere.types import ChatMessages, ResponseFormatV2, Thinking, ToolV2
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
 from pluggably.domain.generation import Embedding, Fold, Reasoning, Text, ToolCall
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.testing.fake_cohere import FakeCohere
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.cohere import CohereCodec
-from pluggably.wire.framing import SseFramer
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "cohere")
 SENT = [each for each in ALL if each.call and "body" in each.call]
@@ -35,65 +32,31 @@ ANSWERED = [each for each in ALL if each.answer and each.reply and each.title no
 # What the SDK has no name for, and only a test of ours says.
 OWN = {"x", "z"}
 KEY = "co-test"
+OURS = OurSide(CohereCodec, PRESETS["cohere"].options)
 WEATHER = {
     "type": "function",
     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
 
 
-def begun(conversation: codecs.Conversation) -> tuple[CohereCodec, HttpCall]:
-    preset = msgspec.to_builtins(PRESETS["cohere"].options)
-    codec = codecs.make(CohereCodec, {**preset, **conversation.options})
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, CohereCodec)
-    assert call is not None
-    return codec, call
-
-
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(begun(conversation)[1].body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
-
-
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """Cohere's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.url = ""
         reply = conversation.reply
         if reply is None or conversation.title in UNREADABLE:
             reply = codecs.Reply(value={"id": "1", "finish_reason": "COMPLETE", "message": {"role": "assistant"}})
-        kind = "text/event-stream" if conversation.stream else "application/json"
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            self.sent, self.url = json.loads(request.content), str(request.url)
-            return httpx.Response(200, headers={"content-type": kind}, content=reply.body())
-
-        self.http = httpx.Client(transport=httpx.MockTransport(answer))
-        self.client = cohere.ClientV2(api_key=KEY, base_url=codecs.BASE_URL, httpx_client=self.http)
+        super().__init__(httpx, reply.body(), EVENTS if conversation.stream else JSON)
+        self.http = self.client()
+        self.cohere = cohere.ClientV2(api_key=KEY, base_url=codecs.BASE_URL, httpx_client=self.http)
 
     def ask(self, body: dict[str, Any]) -> Any:
         given = {name: value for name, value in body.items() if name != "stream"}
         if "texts" in given:
-            return self.client.embed(**given)
+            return self.cohere.embed(**given)
         if body.get("stream"):
-            return list(self.client.chat_stream(**given))
-        return self.client.chat(**given)
+            return list(self.cohere.chat_stream(**given))
+        return self.cohere.chat(**given)
 
 
 @pytest.fixture
@@ -106,16 +69,16 @@ def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, from arguments that the SDK knows; it says `stream: false` aloud."""
-    ours = sent_by_the_codec(conversation)
+    ours = OURS.sent(conversation)
     sdk.ask(ours)
-    assert sdk.url == begun(conversation)[1].url
+    assert sdk.url == OURS.call(conversation).url
     assert {name: value for name, value in sdk.sent.items() if value is not False} == ours
 
 
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_codec_sends_what_coheres_types_allow(conversation: codecs.Conversation) -> None:
     """Each message, block, tool and format is one of those that the API description has."""
-    body = sent_by_the_codec(conversation)
+    body = OURS.sent(conversation)
     kinds = {"messages": ChatMessages, "tools": list[ToolV2], "response_format": ResponseFormatV2, "thinking": Thinking}
     for name in kinds.keys() & body.keys():
         if conversation.title == "block-handed-back":
@@ -138,8 +101,8 @@ def _same_fields(value: Any, read: Any) -> None:
 @pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same thoughts, text, calls, citations and counts, in the same order."""
-    fold = understood_by_the_codec(conversation)
-    answer = sdk.ask(sent_by_the_codec(conversation))
+    fold = OURS.understood(conversation)
+    answer = sdk.ask(OURS.sent(conversation))
     if conversation.request.get("modality") == "embedding":
         kinds = answer.embeddings.dict()
         theirs = next(value for value in kinds.values() if value)

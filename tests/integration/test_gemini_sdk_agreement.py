@@ -16,12 +16,11 @@ import httpx2
 import pytest
 from google import genai
 from google.genai import types
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
-from pluggably.domain.generation import Embedding, Fold, ProviderItem, Reasoning, Text, ToolCall
+from pluggably.domain.generation import Embedding, ProviderItem, Reasoning, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.gemini import GeminiCodec
-from pluggably.wire.framing import SseFramer
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "gemini"
 ALL = codecs.load_conversations(FOLDER)
@@ -37,50 +36,23 @@ UNREADABLE = {
     "unknown-reason-after-text",
 }
 ANSWERED = [each for each in SENT if each.answer and each.reply and each.title not in UNREADABLE]
+OURS = OurSide(GeminiCodec)
 
 
-def begun(conversation: codecs.Conversation) -> tuple[GeminiCodec, HttpCall]:
-    codec = codecs.make(GeminiCodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, GeminiCodec)
-    assert call is not None
-    return codec, call
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
-
-
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers with what it is told to."""
+class Sdk(Recorder):
+    """Google's, answered with what it is told to."""
 
     def __init__(self) -> None:
-        self.reply: codecs.Reply | None = None
-        self.sent: Any = None
-        self.url = ""
-
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            self.sent, self.url = json.loads(request.content), str(request.url)
-            is_stream = self.reply is not None and self.reply.sse is not None
-            kind = "text/event-stream" if is_stream else "application/json"
-            content = self.reply.body() if self.reply is not None else b"{}"
-            return httpx2.Response(200, headers={"content-type": kind}, content=content)
-
+        super().__init__(httpx2)
         base_url, _, version = codecs.BASE_URL.rpartition("/")
-        self._client = httpx2.Client(transport=httpx2.MockTransport(answer))
+        self._client = self.client()
         options = types.HttpOptions(base_url=base_url, api_version=version, httpx_client=self._client)
         self._sdk = genai.Client(api_key="test", http_options=options)
         self.models = self._sdk.models
+
+    def answers(self, reply: codecs.Reply | None) -> None:
+        self.content = reply.body() if reply is not None else b"{}"
+        self.kind = EVENTS if reply is not None and reply.sse is not None else JSON
 
     def close(self) -> None:
         self._sdk.close()
@@ -107,9 +79,9 @@ def sdk() -> Iterator[Sdk]:
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, from arguments that the SDK knows."""
-    call = begun(conversation)[1]
+    call = OURS.call(conversation)
     ours = json.loads(call.body)
-    sdk.reply = conversation.reply if conversation in ANSWERED else None
+    sdk.answers(conversation.reply if conversation in ANSWERED else None)
     sdk.ask(conversation.model, ours, conversation.stream)
     assert sdk.url == call.url
     if sdk.sent["generationConfig"] == {}:
@@ -136,9 +108,9 @@ def _normal(value: Any) -> Any:
 @pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same text, thoughts, calls, other parts, counts and reason, in the same order."""
-    fold = understood_by_the_codec(conversation)
-    sdk.reply = conversation.reply
-    pieces = sdk.ask(conversation.model, json.loads(begun(conversation)[1].body), conversation.stream)
+    fold = OURS.understood(conversation)
+    sdk.answers(conversation.reply)
+    pieces = sdk.ask(conversation.model, json.loads(OURS.call(conversation).body), conversation.stream)
     candidates = [piece.candidates[0] for piece in pieces if piece.candidates]
     theirs: list[tuple[str, Any]] = []
     for candidate in candidates:
@@ -197,16 +169,17 @@ def _of_the_codec(item: Any) -> tuple[str, Any] | None:
 
 def test_embeddings_are_asked_for_as_by_the_sdk(sdk: Sdk) -> None:
     """Several texts at once, with their size and kind."""
-    reply = sdk.reply = codecs.Reply(value={"embeddings": [{"values": [0.5, 1.0]}, {"values": [1.5, 2.0]}]})
+    reply = codecs.Reply(value={"embeddings": [{"values": [0.5, 1.0]}, {"values": [1.5, 2.0]}]})
+    sdk.answers(reply)
     request: dict[str, Any] = {"modality": "embedding", "input": ["One", "Two"], "parameters": {"dimensions": 2}}
     request["provider_options"] = {"vendor": {"taskType": "CLUSTERING"}}
     conversation = codecs.Conversation(request=request, reply=reply)
     config = types.EmbedContentConfig(output_dimensionality=2, task_type="CLUSTERING")
     answer = sdk.models.embed_content(model=conversation.model, contents=["One", "Two"], config=config)
-    call = begun(conversation)[1]
+    call = OURS.call(conversation)
     assert sdk.url == call.url
     for each in sdk.sent["requests"]:
         each["content"].pop("role", None)  # the SDK says whose words they are
     assert sdk.sent == json.loads(call.body)
-    vectors = [item.vector for item in understood_by_the_codec(conversation).output() if isinstance(item, Embedding)]
+    vectors = [item.vector for item in OURS.understood(conversation).output() if isinstance(item, Embedding)]
     assert vectors == [each.values for each in answer.embeddings or ()]

@@ -15,11 +15,11 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import BadRequestError, GenerationError, HfHubHTTPError
 from huggingface_hub.inference._providers import get_provider_helper
+from sdk_agreement import OurSide
 
 from pluggably.testing import codecs
 from pluggably.testing.fake_huggingface import FakeHuggingFace
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codec import HttpCall
 from pluggably.wire.codecs.huggingface import HuggingFaceCodec
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "huggingface")
@@ -27,18 +27,12 @@ SENT = [each for each in ALL if each.call and "body" in each.call]
 CHATS = [each for each in SENT if each.request.get("modality") != "embedding"]
 EXTRACTIONS = [each for each in SENT if each.request.get("modality") == "embedding"]
 KEY = "hf_of-a-test"
+OURS = OurSide(HuggingFaceCodec)
 ROUTER, VENDOR = "https://router.huggingface.co", "https://vendor.test"
 WEATHER = {
     "type": "function",
     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
-
-
-def call_of_the_codec(conversation: codecs.Conversation) -> HttpCall:
-    codec = codecs.make(HuggingFaceCodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert call is not None
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def client(fake: FakeHuggingFace) -> InferenceClient:
 @pytest.mark.parametrize("conversation", CHATS, ids=str)
 def test_the_client_chats_as_the_codec_does(conversation: codecs.Conversation) -> None:
     """The same body at the same address, where the client lets the router choose the provider."""
-    call = call_of_the_codec(conversation)
+    call = OURS.call(conversation)
     ours: dict[str, Any] = json.loads(call.body)
     parameters = {name: value for name, value in ours.items() if name not in ("model", "messages")}
     helper = get_provider_helper("auto", task="conversational", model=ours["model"])
@@ -69,7 +63,7 @@ def test_the_client_chats_as_the_codec_does(conversation: codecs.Conversation) -
 @pytest.mark.parametrize("conversation", EXTRACTIONS, ids=str)
 def test_the_client_extracts_as_the_codec_does(conversation: codecs.Conversation) -> None:
     """The same body at the same address. A model that is a URL is not looked up at the Hub."""
-    call = call_of_the_codec(conversation)
+    call = OURS.call(conversation)
     ours: dict[str, Any] = json.loads(call.body)
     parameters = {name: value for name, value in ours.items() if name != "inputs"}
     helper = get_provider_helper("hf-inference", task="feature-extraction", model=VENDOR)

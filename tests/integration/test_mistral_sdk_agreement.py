@@ -15,14 +15,13 @@ import httpx2
 import pytest
 from mistralai.client import Mistral, models
 from mistralai.client.errors import MistralError
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
 from pluggably.domain.generation import Embedding, Fold, Reasoning, Text, ToolCall
 from pluggably.testing import codecs
 from pluggably.testing.fake_mistral import FakeMistral
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.mistral import MistralCodec
-from pluggably.wire.framing import SseFramer
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "mistral")
 # Fields that no type has, as a client may put them there for what is yet to come; and a chunk that only answers have.
@@ -38,66 +37,33 @@ ANSWERED = [
 # What the SDK says aloud where we leave it out.
 DEFAULTS = (None, False, 0, "function", [])
 KEY = "mistral-test"
+OURS = OurSide(MistralCodec)
 WEATHER = {
     "type": "function",
     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
 
 
-def begun(conversation: codecs.Conversation) -> tuple[MistralCodec, HttpCall]:
-    codec = codecs.make(MistralCodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, MistralCodec)
-    assert call is not None
-    return codec, call
-
-
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(begun(conversation)[1].body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
-
-
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """Mistral's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.url = ""
         reply = conversation.reply
         if reply is None or reply.status >= 300:
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
             empty = {"id": "1", "object": "chat.completion", "model": "m", "created": 1, "choices": [], "usage": usage}
             reply = codecs.Reply(value=empty)
-        kind = "text/event-stream" if conversation.stream else "application/json"
-
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            self.sent, self.url = json.loads(request.content), str(request.url).partition("#")[0]
-            return httpx2.Response(200, headers={"content-type": kind}, content=reply.body())
-
-        self.http = httpx2.Client(transport=httpx2.MockTransport(answer))
-        self.client = Mistral(api_key=KEY, server_url=codecs.BASE_URL.removesuffix("/v1"), client=self.http)
+        super().__init__(httpx2, reply.body(), EVENTS if conversation.stream else JSON)
+        self.http = self.client()
+        self.mistral = Mistral(api_key=KEY, server_url=codecs.BASE_URL.removesuffix("/v1"), client=self.http)
 
     def ask(self, body: dict[str, Any]) -> Any:
         given = {name: value for name, value in body.items() if name != "stream"}
         if "input" in given:
-            return self.client.embeddings.create(inputs=given.pop("input"), **given)
+            return self.mistral.embeddings.create(inputs=given.pop("input"), **given)
         if body.get("stream"):
-            return [event.data for event in self.client.chat.stream(**given)]
-        return self.client.chat.complete(**given)
+            return [event.data for event in self.mistral.chat.stream(**given)]
+        return self.mistral.chat.complete(**given)
 
 
 @pytest.fixture
@@ -110,9 +76,9 @@ def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, read and written by the SDK's own types, but for its defaults."""
-    ours = sent_by_the_codec(conversation)
+    ours = OURS.sent(conversation)
     sdk.ask(ours)
-    assert sdk.url == begun(conversation)[1].url
+    assert sdk.url.partition("#")[0] == OURS.call(conversation).url
     _same(ours, sdk.sent)
 
 
@@ -133,8 +99,8 @@ def _same(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same thoughts, text, calls and counts, in the same order."""
-    fold = understood_by_the_codec(conversation)
-    answer = sdk.ask(sent_by_the_codec(conversation))
+    fold = OURS.understood(conversation)
+    answer = sdk.ask(OURS.sent(conversation))
     if conversation.request.get("modality") == "embedding":
         theirs = sorted(answer.data, key=lambda each: each.index)
         ours = [item.vector for item in fold.output() if isinstance(item, Embedding)]

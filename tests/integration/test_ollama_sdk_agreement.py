@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import ollama
 import pytest
+from sdk_agreement import OurSide, Recorder
 
-from pluggably.domain.generation import Embedding, Fold, Reasoning, Text, ToolCall
+from pluggably.domain.generation import Embedding, Reasoning, Text, ToolCall
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.testing.fake_ollama import FakeOllama
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.ollama import OllamaCodec
-from pluggably.wire.framing import NdjsonFramer
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "ollama")
 # The SDK opens images itself and so refuses what a client may send through provider options.
@@ -31,38 +29,11 @@ OF_NO_TYPE = {"options-on-messages-parts-and-tools"}
 SENT = [each for each in ALL if each.call and "body" in each.call and each.title not in OF_NO_TYPE]
 ANSWERED = [each for each in SENT if each.answer and each.reply]
 KEY = "ollama-test"
+OURS = OurSide(OllamaCodec, PRESETS["ollama"].options)
 WEATHER = {
     "type": "function",
     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
-
-
-def begun(conversation: codecs.Conversation) -> tuple[OllamaCodec, HttpCall]:
-    preset = msgspec.to_builtins(PRESETS["ollama"].options)
-    codec = codecs.make(OllamaCodec, {**preset, **conversation.options})
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, OllamaCodec)
-    assert call is not None
-    return codec, call
-
-
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(begun(conversation)[1].body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in NdjsonFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
 
 
 def without_empty(value: Any) -> Any:
@@ -73,32 +44,25 @@ def without_empty(value: Any) -> Any:
     return {key: without_empty(entry) for key, entry in value.items() if entry not in ("", [], {})}
 
 
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """Ollama's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.url = ""
-        reply = conversation.reply
-        assert reply is not None
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            self.sent, self.url = json.loads(request.content), str(request.url)
-            return httpx.Response(200, content=reply.body())
-
-        self.client = ollama.Client(host=codecs.BASE_URL, transport=httpx.MockTransport(answer))
+        assert conversation.reply is not None
+        super().__init__(httpx, conversation.reply.body())
+        self.ollama = ollama.Client(host=codecs.BASE_URL, transport=self.transport)
 
     def ask(self, body: dict[str, Any]) -> Any:
         if "messages" not in body:
-            return self.client.embed(**body)
-        said = self.client.chat(**body)
+            return self.ollama.embed(**body)
+        said = self.ollama.chat(**body)
         return list(said) if body["stream"] else said
 
 
 @pytest.fixture
 def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
     double = Sdk(conversation)
-    with double.client:
+    with double.ollama:
         yield double
 
 
@@ -106,9 +70,9 @@ def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, from arguments that the SDK knows, but for empty texts and lists: some of
     them the SDK leaves out, and others it says aloud."""
-    ours = sent_by_the_codec(conversation)
+    ours = OURS.sent(conversation)
     sdk.ask(ours)
-    assert sdk.url == begun(conversation)[1].url
+    assert sdk.url == OURS.call(conversation).url
     assert without_empty(sdk.sent) == without_empty(ours)
 
 
@@ -126,8 +90,8 @@ def texts(chunks: list[Any]) -> tuple[str, str, list[tuple[str, Any]]]:
 @pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_reads_what_the_codec_reads(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same text, thinking, calls, vectors and counts."""
-    theirs = sdk.ask(sent_by_the_codec(conversation))
-    ours = understood_by_the_codec(conversation)
+    theirs = sdk.ask(OURS.sent(conversation))
+    ours = OURS.understood(conversation)
     items = ours.output()
     if isinstance(theirs, ollama.EmbedResponse):
         assert [list(vector) for vector in theirs.embeddings] == [

@@ -7,7 +7,6 @@ for the whole response that ends it, and the codec for what the pieces before it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ import pydantic
 import pytest
 from openai.types import responses
 from openai.types.responses import response_create_params
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
-from pluggably.domain.generation import Fold, ProviderItem, Reasoning, Refusal, Text, ToolCall
+from pluggably.domain.generation import ProviderItem, Reasoning, Refusal, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codec import HttpCall, HttpReply
 from pluggably.wire.codecs.openai_responses import OpenAIResponsesCodec
-from pluggably.wire.framing import SseFramer
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "openai_responses"
 ALL = codecs.load_conversations(FOLDER)
@@ -37,55 +35,19 @@ UNREADABLE = {
     "events-with-names-and-comments",
 }
 ANSWERED = [each for each in ALL if each.answer and each.reply and each.title not in UNREADABLE]
+OURS = OurSide(OpenAIResponsesCodec)
 
 
-def begun(conversation: codecs.Conversation) -> tuple[OpenAIResponsesCodec, HttpCall]:
-    codec = codecs.make(OpenAIResponsesCodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert isinstance(codec, OpenAIResponsesCodec)
-    assert call is not None
-    return codec, call
-
-
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(begun(conversation)[1].body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec, call = begun(conversation)
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
-
-
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """OpenAI's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.url = ""
         reply = conversation.reply
         if reply is None or conversation.title in UNREADABLE:
             reply = codecs.Reply(value={"output": []})
-        kind = "text/event-stream" if conversation.stream else "application/json"
-
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            self.sent, self.url = json.loads(request.content), str(request.url)
-            return httpx2.Response(200, headers={"content-type": kind}, content=reply.body())
-
-        self.client = openai.OpenAI(
-            api_key="sk-test",
-            base_url=codecs.BASE_URL,
-            max_retries=0,
-            http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
+        super().__init__(httpx2, reply.body(), EVENTS if conversation.stream else JSON)
+        self.openai = openai.OpenAI(
+            api_key="sk-test", base_url=codecs.BASE_URL, max_retries=0, http_client=self.client()
         )
 
 
@@ -93,14 +55,14 @@ class Sdk:
 def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
     double = Sdk(conversation)
     yield double
-    double.client.close()
+    double.openai.close()
 
 
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same address and the same body, from arguments that the SDK knows."""
-    ours = sent_by_the_codec(conversation)
-    answer = sdk.client.responses.create(**ours)
+    ours = OURS.sent(conversation)
+    answer = sdk.openai.responses.create(**ours)
     if isinstance(answer, openai.Stream):
         answer.close()
     assert conversation.call is not None
@@ -111,7 +73,7 @@ def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, s
 @pytest.mark.parametrize("conversation", SENT, ids=str)
 def test_the_codec_sends_what_openais_types_allow(conversation: codecs.Conversation) -> None:
     """Each item, part, tool and format is one of those that the API description has."""
-    body = sent_by_the_codec(conversation)
+    body = OURS.sent(conversation)
     _obeys(response_create_params.ResponseCreateParamsBase, {**body, "input": [], "tools": []})
     for item in body["input"]:
         content = item.get("content")
@@ -140,8 +102,8 @@ def _obeys(kind: Any, value: Any) -> None:
 @pytest.mark.parametrize("conversation", ANSWERED, ids=str)
 def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same text, calls, refusal, reasoning, foreign items and counts, in the same order."""
-    fold = understood_by_the_codec(conversation)
-    answer = sdk.client.responses.create(**sent_by_the_codec(conversation))
+    fold = OURS.understood(conversation)
+    answer = sdk.openai.responses.create(**OURS.sent(conversation))
     if isinstance(answer, openai.Stream):
         ends = [event.response for event in answer if event.type in ("response.completed", "response.incomplete")]
         assert len(ends) == 1

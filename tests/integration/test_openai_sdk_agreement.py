@@ -7,7 +7,6 @@ Each conversation is held twice: by the SDK over a transport in memory, and by t
 from __future__ import annotations
 
 import base64
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,61 +18,27 @@ import pydantic
 import pytest
 from openai.types import chat
 from openai.types.chat import completion_create_params
+from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
-from pluggably.domain.generation import Embedding, Fold, Refusal, Text, ToolCall
+from pluggably.domain.generation import Embedding, Refusal, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.framing import SseFramer
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "openai"
 CONVERSATIONS = [each for each in codecs.load_conversations(FOLDER) if each.call and "body" in each.call]
 # What we send only where an operator says that the server takes it.
 NOT_OPENAIS = ("top_k", "min_p")
+OURS = OurSide(OpenAICodec)
 
 
-def sent_by_the_codec(conversation: codecs.Conversation) -> dict[str, Any]:
-    codec = codecs.make(OpenAICodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert call is not None
-    body: dict[str, Any] = json.loads(call.body)
-    return body
-
-
-def understood_by_the_codec(conversation: codecs.Conversation) -> Fold:
-    codec = codecs.make(OpenAICodec, conversation.options)
-    call = codec.begin(conversation.generation_request(), conversation.address()).next
-    assert call is not None
-    assert conversation.reply is not None
-    body = conversation.reply.body()
-    fold = Fold()
-    if call.framing is None:
-        fold.add(codec.receive(HttpReply(status=200, headers={}, body=body)).events)
-    else:
-        for frame in SseFramer().feed(body):
-            fold.add(codec.feed(frame).events)
-        fold.add(codec.finish().events)
-    return fold
-
-
-class Sdk:
-    """The SDK with a transport that records what is sent, and answers as the conversation does."""
+class Sdk(Recorder):
+    """OpenAI's, answered as the conversation is."""
 
     def __init__(self, conversation: codecs.Conversation) -> None:
-        self.sent: dict[str, Any] = {}
-        self.path = ""
         reply = conversation.reply or codecs.Reply(value={"choices": [], "data": []})
-        kind = "text/event-stream" if reply.sse is not None else "application/json"
-
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            self.sent, self.path = json.loads(request.content), request.url.path
-            return httpx2.Response(200, headers={"content-type": kind}, content=reply.body())
-
-        self.client = openai.OpenAI(
-            api_key="sk-test",
-            base_url=codecs.BASE_URL,
-            max_retries=0,
-            http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
+        super().__init__(httpx2, reply.body(), EVENTS if reply.sse is not None else JSON)
+        self.openai = openai.OpenAI(
+            api_key="sk-test", base_url=codecs.BASE_URL, max_retries=0, http_client=self.client()
         )
 
     def create(self, body: Mapping[str, Any]) -> Any:
@@ -81,15 +46,15 @@ class Sdk:
         extra = {name: body[name] for name in NOT_OPENAIS if name in body}
         arguments = {name: value for name, value in body.items() if name not in extra}
         if "messages" in body:
-            return self.client.chat.completions.create(**arguments, extra_body=extra or None)
-        return self.client.embeddings.create(**arguments)
+            return self.openai.chat.completions.create(**arguments, extra_body=extra or None)
+        return self.openai.embeddings.create(**arguments)
 
 
 @pytest.fixture
 def sdk(conversation: codecs.Conversation) -> Iterator[Sdk]:
     double = Sdk(conversation)
     yield double
-    double.client.close()
+    double.openai.close()
 
 
 by_conversation = pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)
@@ -98,7 +63,7 @@ by_conversation = pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str
 @by_conversation
 def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, sdk: Sdk) -> None:
     """The same path and the same body, from arguments that the SDK knows."""
-    ours = sent_by_the_codec(conversation)
+    ours = OURS.sent(conversation)
     given = dict(ours)
     if "stream_options" not in conversation.request.get("provider_options", {}).get("vendor", {}):
         given.pop("stream_options", None)  # nobody asks for the usage by hand
@@ -106,14 +71,14 @@ def test_the_sdk_sends_what_the_codec_sends(conversation: codecs.Conversation, s
     if isinstance(answer, openai.Stream):
         answer.close()
     assert conversation.call is not None
-    assert f"https://vendor.test{sdk.path}" == conversation.call["url"]
+    assert sdk.url == conversation.call["url"]
     assert {"stream_options": ours.get("stream_options"), **sdk.sent} == {"stream_options": None, **ours}
 
 
 @by_conversation
 def test_the_codec_sends_what_openais_types_allow(conversation: codecs.Conversation) -> None:
     """Each message, part, tool and format is one of those that the API description has."""
-    body = sent_by_the_codec(conversation)
+    body = OURS.sent(conversation)
     if "messages" not in body:
         return
     _obeys(completion_create_params.CompletionCreateParamsBase, {**body, "messages": [], "tools": []})
@@ -145,8 +110,8 @@ def test_the_sdk_understands_what_the_codec_understands(conversation: codecs.Con
     """The same text, calls, refusal, vectors, finish reason and counts."""
     if conversation.reply is None or conversation.reply.headers or conversation.reply.text:
         pytest.skip("a form of answer that the SDK does not expect")
-    fold = understood_by_the_codec(conversation)
-    answer = sdk.create(sent_by_the_codec(conversation))
+    fold = OURS.understood(conversation)
+    answer = sdk.create(OURS.sent(conversation))
     theirs = _streamed(answer) if conversation.stream and "messages" in sdk.sent else _whole(answer)
     output = fold.output()
     assert theirs["text"] == "".join(item.text for item in output if isinstance(item, Text))

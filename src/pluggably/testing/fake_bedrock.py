@@ -24,7 +24,6 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,7 @@ from urllib.parse import parse_qs, unquote
 from aiohttp import web
 
 from pluggably.testing.eventstream import message
+from pluggably.testing.fake_openai import running
 
 Json = dict[str, Any]
 
@@ -108,17 +108,20 @@ class Recorded:
 class FakeBedrock:
     """What arrived, and where it is."""
 
+    base_path = ""
+
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.refuses: set[str] = set()  # paths that are answered as to an account without the permission
         self.lifetime_s = 3600.0  # of keys and of tokens
         self.given = 0  # how many keys and tokens have been given out
         self.ends: dict[str, float] = {}  # of the keys, by their id; later they are refused
-        self.port = 0
+        self.base_url = ""
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=64 << 20)
+        application.router.add_route("*", "/{path:.*}", self.handle)
+        return application
 
     def asked(self, part: str) -> list[Recorded]:
         """Those whose path has this part."""
@@ -297,26 +300,5 @@ def _deltas(block: Json) -> Iterator[Json]:
 def running_fake_bedrock() -> Iterator[FakeBedrock]:
     """Serves from a thread of its own, on a free port of this machine, until the block ends."""
     fake = FakeBedrock()
-    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_route("*", "/{path:.*}", fake.handle)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        fake.port = runner.addresses[0][1]
-        ready.set_result((asyncio.get_running_loop(), stop))
-        await stop.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()), name="fake-bedrock", daemon=True)
-    thread.start()
-    loop, stop = ready.result(timeout=10)
-    try:
+    with running(fake):
         yield fake
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)

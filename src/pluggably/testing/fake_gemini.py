@@ -39,15 +39,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 
-from pluggably.testing.fake_openai import RecordedRequest, example_of
+from pluggably.testing.fake_openai import RecordedRequest, example_of, running
 
 Json = dict[str, Any]
 
@@ -75,6 +73,8 @@ SIGNATURE = base64.b64encode(b"a signature of the fake").decode()
 
 class FakeGemini:
     """The server's state, which tests read; `running_fake_gemini` starts it."""
+
+    base_path = "/v1beta"
 
     def __init__(self, key: str | None) -> None:
         self._key = key
@@ -332,25 +332,5 @@ def _vector(request: Json, size: int) -> list[float]:
 def running_fake_gemini(key: str | None = None) -> Iterator[FakeGemini]:
     """Serves from a thread of its own, on a free port, until the block ends."""
     fake = FakeGemini(key)
-    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        runner = web.AppRunner(fake.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            fake.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1beta"
-            ready.set_result((asyncio.get_running_loop(), stop))
-            await stop.wait()
-        finally:
-            await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()), name="fake-gemini", daemon=True)
-    thread.start()
-    loop, stop = ready.result(timeout=10)
-    try:
+    with running(fake):
         yield fake
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)

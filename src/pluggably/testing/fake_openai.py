@@ -110,7 +110,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Protocol
 
 from aiohttp import web
 
@@ -623,8 +623,19 @@ def _slices(data: bytes, writes: str) -> list[bytes]:
 # --- the server -------------------------------------------------------------------------------------------
 
 
+class Fake(Protocol):
+    """What can be served: an application, and under which path its vendor has its API."""
+
+    base_url: str
+    base_path: str
+
+    def application(self) -> web.Application: ...
+
+
 class FakeOpenAI:
     """The server's state; `requests` is safe to read from another thread."""
+
+    base_path = "/v1"
 
     def __init__(self, key: str | None = None, strict: bool = True) -> None:
         self.base_url = ""
@@ -920,12 +931,12 @@ def _list_models(seen: RecordedRequest) -> Reply:
     return Reply(_encode({**named[0], "id": parts[2]}))
 
 
-async def _serve(fake: FakeOpenAI, host: str, port: int, started: Callable[[], None], stop: asyncio.Event) -> None:
+async def _serve(fake: Fake, host: str, port: int, started: Callable[[], None], stop: asyncio.Event) -> None:
     runner = web.AppRunner(fake.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        fake.base_url = f"http://{host}:{runner.addresses[0][1]}/v1"
+        fake.base_url = f"http://{host}:{runner.addresses[0][1]}{fake.base_path}"
         started()
         await stop.wait()
     finally:
@@ -946,8 +957,8 @@ def running_fake_openai(
 
 
 @contextmanager
-def running(fake: FakeOpenAI, host: str = "127.0.0.1", port: int = 0) -> Iterator[None]:
-    """The same for a fake that is there. Raises: OSError if the port is taken."""
+def running(fake: Fake, host: str = "127.0.0.1", port: int = 0) -> Iterator[None]:
+    """The same for a fake that is there, of whichever vendor. Raises: OSError if the port is taken."""
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
@@ -957,7 +968,7 @@ def running(fake: FakeOpenAI, host: str = "127.0.0.1", port: int = 0) -> Iterato
         except OSError as error:
             ready.set_exception(error)
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()), name="fake-openai", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="fake-vendor", daemon=True)
     thread.start()
     loop, stop = ready.result(timeout=10)
     try:
