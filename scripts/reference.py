@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import reference_api
+import reference_differences
 import reference_providers
 
 from pluggably.cli import command_parser
@@ -27,6 +28,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": command_reference(),
         **reference_api.pages(),
         **reference_providers.pages(),
+        **reference_differences.pages(),
     }
 
 

@@ -69,10 +69,10 @@ NOTES: Mapping[str, str] = {
 The answer is one `Generation`, or, with `stream: true`, a stream of events (`text/event-stream`) that ends in the \
 same `Generation`.
 
-A hint that the chosen backend cannot honour (temperature, top_k, seed, penalties) is dropped and told in `warnings`, \
-or refused with `on_unsupported: "error"`. What changes the meaning (tools, a JSON schema, a modality) is never \
-dropped. The items of an `output` are legal parts of an assistant message, word for word, so a conversation goes on \
-by appending them.
+A hint that the chosen backend cannot honour (temperature, top_k, seed, penalties) is dropped, or sent in another \
+form, and told in `warnings`; with `on_unsupported: "error"` it is refused. What changes the meaning (tools, a JSON \
+schema, a modality) is never dropped. The items of an `output` are legal parts of an assistant message, word for word, \
+so a conversation goes on by appending them.
 
 When the client goes away, the call to the backend is cancelled.""",
     "GET /v1/models": "Local models and aliases, by id. A model at a provider is named `<provider>/<its id there>`.",
@@ -306,7 +306,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "output": "The items, in order.",
         "finish_reason": "Why it ended; null while it runs.",
         "usage": "What it used.",
-        "warnings": "What was asked for and not done.",
+        "warnings": "What was asked for and not done as it was asked.",
         "error": "What went wrong; null unless `status` is `failed`.",
         "metadata": "The strings of the request.",
     },
@@ -333,9 +333,11 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "queued_s": "Time spent waiting for a local model.",
     },
     "GenerationWarning": {
-        "code": "What kind of warning it is.",
-        "parameter": "A JSON pointer to what was not honoured.",
-        "detail": "What was not done, and why.",
+        "code": "What happened: a parameter was left out, or what was asked was sent in another form, whose effect is "
+        "another; a part was left out, or the `provider_state` of another provider; a tool was to be called and was "
+        "not; a part is of another media type than it says.",
+        "parameter": "A JSON pointer to what was not honoured as it stands.",
+        "detail": "What was not done, or done in its place, and why.",
     },
     "Problem": {
         "type": "A URI for the kind of error: a name, not necessarily a page.",

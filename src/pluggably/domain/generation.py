@@ -268,10 +268,11 @@ class GenerationRequest(Struct, kw_only=True):
 
 
 class GenerationWarning(Struct, frozen=True, kw_only=True):
-    """Something that was asked for and not done: what, and why."""
+    """Something that was asked for and not done, or done in another form: what, and why."""
 
     code: Literal[
         "parameter_dropped",
+        "parameter_changed",
         "part_dropped",
         "provider_state_dropped",
         "tool_choice_ignored",

@@ -44,7 +44,6 @@ from pluggably.errors import (
     BackendRejected,
     BackendTimeout,
     PluggablyError,
-    UnsupportedParameter,
 )
 
 Framing: TypeAlias = Literal["sse", "ndjson", "eventstream"]
@@ -248,57 +247,6 @@ class OutputItems:
             whole.logprobs = self._logprobs
         self._prose, self._pieces, self._logprobs, self.attached = None, [], [], {}
         return [ItemCompleted(self._prose_index, whole)]
-
-
-class Omissions:
-    """Collects what a wire cannot carry, and settles it the one way that the API promises: a hint is dropped with a
-    warning, or refused where the client asked for that; what changes the meaning is always refused."""
-
-    def __init__(self, request: GenerationRequest, backend: str) -> None:
-        self._strict = request.on_unsupported == "error"
-        self._backend = backend
-        self.warned: list[Event] = []
-
-    def hint(self, pointer: str, detail: str) -> None:
-        """A hint that is dropped. Raises: UnsupportedParameter where the request says `on_unsupported: error`."""
-        if self._strict:
-            raise UnsupportedParameter(f"{self._backend}: {detail}", pointer=pointer)
-        self.warned.append(Warned(GenerationWarning(code="parameter_dropped", parameter=pointer, detail=detail)))
-
-    def note(self, code: Literal["part_dropped", "provider_state_dropped"], pointer: str, detail: str) -> None:
-        """Something that belongs to another provider and says nothing to this one."""
-        self.warned.append(Warned(GenerationWarning(code=code, parameter=pointer, detail=detail)))
-
-    def own_reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
-        """What a wire whose blocks all have a `type` gets back of reasoning: its own block word for word, else nothing,
-        which is noted."""
-        state = part.provider_state
-        if state is None:
-            self.note("part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`")
-        elif state.provider != self._backend or not is_typed_block(state.data):
-            detail = f"this reasoning belongs to {self._owner(state.provider)}; this model cannot use it"
-            self.note("provider_state_dropped", pointer, detail)
-        else:
-            return [state.data]
-        return []
-
-    def own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
-        """The same of a vendor's own item; in a copy, since marks and a message's options may be put into it."""
-        if part.provider == self._backend and is_typed_block(part.data):
-            return [dict(part.data)]
-        self.note(
-            "part_dropped", pointer, f"this item belongs to {self._owner(part.provider)}; this model cannot use it"
-        )
-        return []
-
-    def _owner(self, provider: str) -> str:
-        return provider if provider != self._backend else f"another wire of {self._backend}"
-
-
-def is_typed_block(value: object) -> bool:
-    """Whether something is a block of a wire on which they all have a type. What OpenAI's Chat wire keeps has none, so
-    the states of two wires of one provider are told apart."""
-    return isinstance(value, dict) and isinstance(value.get("type"), str)
 
 
 # Of a call whose answer is read whole, and of one whose answer is a stream of server-sent events.

@@ -73,10 +73,10 @@ def test_a_name_that_would_lead_elsewhere_is_no_model(model: str) -> None:
     ("model", "effort", "thinking"),
     [
         ("gemini-3.8-flash", "low", {"thinkingLevel": "LOW", "includeThoughts": True}),
-        ("gemini-3.8-flash", "minimal", {"includeThoughts": True}),
+        ("gemini-3.8-flash", "minimal", {"thinkingLevel": "LOW", "includeThoughts": True}),
         ("gemini-3.5-flash-lite", "minimal", {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
         ("gemini-3-flash-preview", "medium", {"thinkingLevel": "MEDIUM", "includeThoughts": True}),
-        ("gemini-3-pro-preview", "medium", {"includeThoughts": True}),
+        ("gemini-3-pro-preview", "medium", {"thinkingLevel": "LOW", "includeThoughts": True}),
         ("gemini-3.1-pro-preview", "medium", {"thinkingLevel": "MEDIUM", "includeThoughts": True}),
         ("gemini-4-hydrogen", "high", {"thinkingLevel": "HIGH", "includeThoughts": True}),
         ("gemini-flash-latest", "low", {"thinkingLevel": "LOW", "includeThoughts": True}),

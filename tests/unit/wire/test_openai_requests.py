@@ -218,12 +218,12 @@ def test_the_effort_goes_out_in_the_field_that_the_vendor_has(
     assert body == {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
 
 
-def test_an_effort_that_the_vendor_does_not_know_is_dropped_with_a_warning() -> None:
+def test_an_effort_that_the_vendor_does_not_know_becomes_the_nearest_below_with_a_warning() -> None:
     """What it does not know it may refuse, and the request with it."""
     options = OpenAIOptions(efforts=("low", "high"))
     assert sent({"input": "x", "parameters": {"reasoning": {"effort": "high"}}}, options=options)["_warned"] == []
     body = sent({"input": "x", "parameters": {"reasoning": {"effort": "medium"}}}, options=options)
-    assert "reasoning_effort" not in body
+    assert body["reasoning_effort"] == "low"
     assert body["_warned"] == ["/parameters/reasoning/effort"]
 
 

@@ -47,7 +47,6 @@ from pluggably.wire.codec import (
     json_body,
 )
 from pluggably.wire.codecs.anthropic_faults import Asked, fault_in_answer, fault_of_reply
-from pluggably.wire.codecs.anthropic_messages import as_object
 from pluggably.wire.codecs.anthropic_options import MODEL_GAP, AnthropicOptions
 from pluggably.wire.codecs.anthropic_reply import (
     FINISH_REASONS,
@@ -62,6 +61,7 @@ from pluggably.wire.codecs.anthropic_reply import (
     decode_message,
 )
 from pluggably.wire.codecs.anthropic_request import messages_body, model_step
+from pluggably.wire.codecs.parts import as_object
 from pluggably.wire.framing import whole_stream
 
 
@@ -299,7 +299,7 @@ class AnthropicCodec:
         if self._stop_reason == "max_tokens" and self._request.text.max_output_tokens is None:
             detail = f"{backend} wants a limit of tokens; it was given {self._limit}, and that cut the answer"
             warning = GenerationWarning(
-                code="parameter_dropped", parameter="/parameters/max_output_tokens", detail=detail
+                code="parameter_changed", parameter="/parameters/max_output_tokens", detail=detail
             )
             events.append(Warned(warning))
         self._completed = True

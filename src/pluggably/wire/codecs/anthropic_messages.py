@@ -18,7 +18,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
@@ -36,10 +35,10 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
 from pluggably.wire.codecs.openai_media import MediaRules
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.parts import arguments_of, merged, no_part_of_an_answer, own_options, plain, told_apart
+from pluggably.wire.omissions import OPENING, Omissions
 
 # …/build-with-claude/vision, "Which image formats are supported"
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -61,8 +60,6 @@ _CITATIONS: dict[str, tuple[str, ...]] = {
     ),
     "web_search_result_location": (*_SPAN, "encrypted_index", "title", "url"),
 }
-# "First message must be `user`": what stands there where a conversation begins with the assistant.
-_OPENING = "(The conversation begins with your answer.)"
 
 
 class Conversation(Struct):
@@ -102,7 +99,7 @@ class Messages:
         said = [
             _Said(index, "user" if message.role == "tool" else message.role, blocks, message)
             for index, message in enumerate(messages)
-            if (blocks := self._blocks(message, f"/input/{index}"))
+            if (blocks := self._blocks(message, index))
         ]
         prompt: list[JsonObject] = []
         turns: list[JsonObject] = []
@@ -127,19 +124,16 @@ class Messages:
         if not turns:
             raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
         if turns[0]["role"] == "assistant":
-            self._omissions.hint(
-                f"/input/{origins[0]}",
-                "conversations there begin with the user, so a short message of the user was put before this one",
-            )
-            turns.insert(0, {"role": "user", "content": _OPENING})
+            self._omissions.opened(origins[0])
+            turns.insert(0, {"role": "user", "content": OPENING})
             options.insert(0, {})
             origins.insert(0, origins[0])
         self._check_end(turns[-1], f"/input/{origins[-1]}")
         for turn, own in zip(turns, options, strict=True):
-            turn["content"] = _plain(turn["content"])
+            turn["content"] = plain(turn["content"])
             if own:
                 merged(turn, own)
-        return Conversation(_plain(prompt), turns, origins)
+        return Conversation(plain(prompt), turns, origins)
 
     def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
         """Whether a system message stays where it is. It must follow the user, and nothing but the assistant may
@@ -149,10 +143,7 @@ class Messages:
         after = next((follower.role for follower in later if follower.role != "system"), "assistant")
         if self._profile.system_messages and last["role"] != "assistant" and after == "assistant":
             return True
-        self._omissions.hint(
-            f"/input/{one.index}",
-            f"{self._backend} takes no system message at this place for this model; it was put before the conversation",
-        )
+        self._omissions.system_moved(one.index)
         return False
 
     def _check_end(self, last: JsonObject, pointer: str) -> None:
@@ -171,36 +162,23 @@ class Messages:
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _blocks(self, message: Message, pointer: str) -> list[JsonObject]:
+    def _blocks(self, message: Message, index: int) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str):
-            if message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
-            return [{"type": "text", "text": content}] if content.strip() else []
-        if message.role == "assistant":
-            return self._answer(content, pointer)
-        results: list[JsonObject] = []
-        others: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                results.append(self._result(part, place))
-            elif message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
-            elif isinstance(part, ProviderItem):  # such as a search result, or a file that the vendor has
-                others += self._omissions.own_item(part, place)
-            elif isinstance(part, Text | Image | File | Audio):
-                if message.role == "system" and not isinstance(part, Text):
-                    raise UnsupportedParameter("A system message holds only text on this wire.", pointer=place)
-                others += self._content(part, place)
-            else:
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
-        return results + others
+        if isinstance(content, str) and message.role != "tool":
+            blocks: list[JsonObject] = [{"type": "text", "text": content}] if content.strip() else []
+        elif message.role == "assistant" and not isinstance(content, str):
+            blocks = self._answer(content, f"/input/{index}")
+        else:
+            results, others = told_apart(message, f"/input/{index}")
+            blocks = [self._result(part, place) for part, place in results]
+            for part, place in others:
+                if isinstance(part, ProviderItem):  # such as a search result, or a file that the vendor has
+                    blocks += self._omissions.own_item(part, place)
+                else:
+                    blocks += self._content(part, place)
+        if not blocks:
+            self._omissions.empty_message(index)
+        return blocks
 
     def _content(self, part: Text | Image | File | Audio, pointer: str) -> list[JsonObject]:
         """One block, or none for a text that says nothing."""
@@ -256,7 +234,7 @@ class Messages:
             for index, piece in enumerate(part.content):
                 blocks += self._content(piece, f"{pointer}/content/{index}")
             if blocks:
-                result["content"] = _plain(blocks)
+                result["content"] = plain(blocks)
         if part.is_error:
             result["is_error"] = True
         return merged(result, own_options(part.provider_options, self._backend))
@@ -272,15 +250,13 @@ class Messages:
             elif isinstance(part, Refusal):
                 blocks += self._content(Text(part.text, provider_options=part.provider_options), place)
             elif isinstance(part, ToolCall):
-                blocks.append(self._call(part))
+                blocks.append(self._call(part, place))
             elif isinstance(part, Reasoning):
                 blocks += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
                 blocks += self._omissions.own_item(part, place)
             else:
-                raise UnsupportedParameter(
-                    "An assistant message holds only text and tool calls on this wire.", pointer=place
-                )
+                raise no_part_of_an_answer(part, self._backend, place)
         return blocks
 
     def _said(self, part: Text) -> list[JsonObject]:
@@ -296,8 +272,9 @@ class Messages:
             block["citations"] = citations
         return [merged(block, own_options(part.provider_options, self._backend))]
 
-    def _call(self, part: ToolCall) -> JsonObject:
-        call = {"type": "tool_use", "id": _call_id(part.id), "name": part.name, "input": as_object(part.arguments)}
+    def _call(self, part: ToolCall, pointer: str) -> JsonObject:
+        given = arguments_of(part, self._omissions, pointer)
+        call = {"type": "tool_use", "id": _call_id(part.id), "name": part.name, "input": given}
         return merged(call, own_options(part.provider_options, self._backend))
 
 
@@ -316,18 +293,6 @@ def _mark(blocks: list[JsonObject], mark: object) -> None:
 def _call_id(given: str) -> str:
     """The id of a tool call. Another vendor's may not fit, and the same id must become the same in each place."""
     return given if _CALL_ID.fullmatch(given) else f"toolu_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
-
-
-def as_object(text: str) -> JsonObject:
-    """A call's input, which must be an object. What a model wrote that is none is wrapped as the vendor says:
-    …/agents-and-tools/tool-use/fine-grained-tool-streaming, "Handling invalid JSON"."""
-    if not text.strip():
-        return {}
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {"INVALID_JSON": text}
-    return value if isinstance(value, dict) else {"INVALID_JSON": text}
 
 
 def _titled(block: JsonObject, part: File) -> JsonObject:
@@ -352,12 +317,3 @@ def _text_in(data: str, pointer: str) -> str:
         return base64.b64decode(data, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise InvalidRequest("This file is not text in UTF-8, in base64.", pointer=pointer) from None
-
-
-def _plain(content: str | list[JsonObject]) -> str | list[JsonObject]:
-    """A single text as a string, the form that every server knows."""
-    # Every text has its `type`, so one of two fields is no more than that.
-    if isinstance(content, list) and len(content) == 1 and len(content[0]) == 2 and "text" in content[0]:
-        text: str = content[0]["text"]
-        return text
-    return content

@@ -18,7 +18,6 @@ from msgspec import Struct
 from pluggably.domain.generation import (
     Effort,
     GenerationRequest,
-    JsonFormat,
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
@@ -26,12 +25,12 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile, profile_of
 from pluggably.wire.codecs.anthropic_schema import cut
-from pluggably.wire.codecs.openai_messages import merged, own_options
-from pluggably.wire.codecs.openai_request import refuse_own
+from pluggably.wire.codecs.openai_request import check_format, refuse_own
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import EFFORT, Omissions
 
 # Of a request's own provider options, what would break the translation.
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]*")
@@ -40,7 +39,6 @@ _NOT_OVERRIDABLE = ("model", "messages", "system", "stream")
 _NO_FIELD = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs")
 Sampling: TypeAlias = Literal["temperature", "top_p", "top_k"]
 _SAMPLING: tuple[Sampling, ...] = ("temperature", "top_p", "top_k")
-_EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
 # "Must be ≥1024 and less than `max_tokens`": `budget_tokens`.
 _LEAST_BUDGET = 1024
@@ -121,53 +119,40 @@ class _Parts(Struct):
 
     def put_thinking(self, value: JsonObject, conversation: Conversation) -> None:
         """Where a call is demanded or an answer continued, thinking is an error, unless the model always thinks."""
-        asked, pointer = self.parameters.reasoning, "/parameters/reasoning/effort"
+        asked = self.parameters.reasoning
         effort = asked.effort if asked is not None else None
         always = self.profile.thinking_off == "never"
         off: JsonObject = {"type": self.profile.thinking_off}
         is_in_the_way = not always and (self.demands_call or conversation.is_prefilled)
         if effort is not None and "reasoning" in self.profile.lacks:
-            self.omissions.hint(pointer, f"{self.backend} takes no reasoning effort for this model")
+            self.omissions.no_effort()
         elif effort == "none" and always:
-            self.omissions.hint(pointer, f"{self.backend} cannot turn reasoning off for this model")
+            self.omissions.effort(effort, self.profile.efforts)
         elif effort == "none" or (is_in_the_way and self.profile.thinks):
             if effort not in (None, "none"):
-                self._give_way(pointer)
+                self._give_way()
             value["thinking"] = off
         elif effort is not None and is_in_the_way:
-            self._give_way(pointer)
+            self._give_way()
         elif effort is not None and self.profile.thinking == "budget":
-            self._put_budget(value, effort, pointer)
+            self._put_budget(value, effort)
         elif effort is not None:
             value["thinking"] = {"type": "adaptive"}
             if self.options.thinking_display is not None:
                 value["thinking"]["display"] = self.options.thinking_display
-            value["output_config"] = {"effort": self._known_effort(effort, pointer)}
+            value["output_config"] = {"effort": self.omissions.effort(effort, self.profile.efforts)}
 
-    def _give_way(self, pointer: str) -> None:
-        self.omissions.hint(
-            pointer,
-            f"{self.backend} cannot reason where a call is demanded or an assistant's message is continued",
-        )
+    def _give_way(self) -> None:
+        self.omissions.hint(EFFORT, "cannot reason where a call is demanded or an assistant's message is continued")
 
-    def _put_budget(self, value: JsonObject, effort: Effort, pointer: str) -> None:
+    def _put_budget(self, value: JsonObject, effort: Effort) -> None:
         limit = value["max_tokens"]
         if limit <= _LEAST_BUDGET:
-            self.omissions.hint(pointer, f"{self.backend} reasons only with more than {_LEAST_BUDGET} tokens in all")
+            self.omissions.hint(EFFORT, f"reasons only with more than {_LEAST_BUDGET} tokens in all")
             return
         # At least half of what a client allows is left for the answer, where the least budget leaves it.
         budget = min(self.options.budgets.get(effort, _LEAST_BUDGET), max(limit // 2, _LEAST_BUDGET))
         value["thinking"] = {"type": "enabled", "budget_tokens": budget}
-
-    def _known_effort(self, asked: Effort, pointer: str) -> Effort:
-        """The effort itself, or the nearest below it that the model has, or else its least."""
-        known = self.profile.efforts
-        if asked in known:
-            return asked
-        below = [effort for effort in _EFFORTS[: _EFFORTS.index(asked)] if effort in known]
-        nearest = below[-1] if below else known[0]
-        self.omissions.hint(pointer, f"{self.backend} has no effort {asked} for this model and was asked for {nearest}")
-        return nearest
 
     # ── sampling ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,24 +161,20 @@ class _Parts(Struct):
         thinks = thinking.get("type") in ("enabled", "adaptive")
         for name in _NO_FIELD:
             if getattr(wanted, name) is not None:
-                self._drop(name, f"{self.backend} has no {name}")
+                self.omissions.parameter(name)
         for name in _SAMPLING:
             given = getattr(wanted, name)
             if given is None:
                 continue
-            lack = self._lack_of(name, given, value, thinks)
-            if lack is not None:
-                self._drop(name, f"{self.backend} takes no {name} {lack}")
-                continue
-            value[name] = given
-            if name == "temperature" and given > 1:
-                value[name] = 1
-                self._drop(name, f"{self.backend} takes temperatures up to 1, and was given 1")
+            if name in self.profile.lacks:
+                self.omissions.parameter(name)
+            elif (clash := self._clash_of(name, given, value, thinks)) is not None:
+                self.omissions.hint(f"/parameters/{name}", f"takes no {name} {clash}")
+            else:
+                value[name] = self.omissions.within(name, given, 0, 1) if name == "temperature" else given
 
-    def _lack_of(self, name: Sampling, given: float, value: JsonObject, thinks: bool) -> str | None:
-        """Why a sampling parameter is not taken, if it is not."""
-        if name in self.profile.lacks:
-            return "for this model"
+    def _clash_of(self, name: Sampling, given: float, value: JsonObject, thinks: bool) -> str | None:
+        """Beside what a sampling parameter is not taken, if it is not."""
         if name == "top_p" and self.profile.one_of_sampling and "temperature" in value:
             return "beside a temperature for this model"
         # "Isn't compatible with `temperature` or `top_k` modifications"; "`top_p` between 1 and 0.95".
@@ -216,9 +197,6 @@ class _Parts(Struct):
             )
         value["stop_sequences"] = stops
 
-    def _drop(self, name: str, detail: str) -> None:
-        self.omissions.hint(f"/parameters/{name}", detail)
-
     # ── tools and the form of the answer ────────────────────────────────────────────────────────────────────────────
 
     def put_tools(self, value: JsonObject) -> None:
@@ -238,9 +216,7 @@ class _Parts(Struct):
             theirs = {"type": "any" if choice == "required" else "none"}
         if request.parallel_tool_calls is False and choice != "none":
             if "parallel_tool_calls" in self.profile.lacks:
-                self.omissions.hint(
-                    "/parallel_tool_calls", f"{self.backend} decides itself how many tools are called at once"
-                )
+                self.omissions.one_call_at_a_time()
             else:
                 theirs["disable_parallel_tool_use"] = True
         if theirs != {"type": "auto"}:  # the default
@@ -248,17 +224,11 @@ class _Parts(Struct):
 
     def put_format(self, value: JsonObject) -> None:
         wanted = self.request.response_format
-        if isinstance(wanted, JsonFormat):
-            raise UnsupportedParameter(
-                f"{self.backend} takes no `json` without a schema; use `json_schema`.", pointer="/response_format"
-            )
+        if wanted is None:
+            return
+        check_format(wanted, {"json", *self.profile.lacks}, self.backend)
         if not isinstance(wanted, JsonSchemaFormat):
             return
-        if "json_schema" in self.profile.lacks:
-            raise UnsupportedParameter(
-                f"{self.backend} takes no JSON Schema for this model; describe the form in the prompt.",
-                pointer="/response_format",
-            )
         schema = self._cut(wanted.schema, "/response_format/schema")
         value.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
 
@@ -274,11 +244,7 @@ class _Parts(Struct):
 
     def _cut(self, schema: JsonObject, pointer: str) -> JsonObject:
         kept, lost = cut(schema)
-        if lost:
-            words = ", ".join(f"`{word}`" for word in lost)
-            self.omissions.hint(
-                pointer, f"{self.backend} knows no {words} here, so what comes obeys the schema without that"
-            )
+        self.omissions.keywords(pointer, lost)
         return kept
 
 

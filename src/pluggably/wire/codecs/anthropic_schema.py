@@ -44,7 +44,8 @@ def _cut(schema: Any, lost: set[str]) -> Any:
         elif word == "items":
             kept[word] = _cut(value, lost)
         elif word in ("anyOf", "allOf", "oneOf") and isinstance(value, list):
-            # Of `oneOf` only that exactly one may match is lost.
+            if word == "oneOf":  # that no more than one may match
+                lost.add(word)
             kept["anyOf" if word == "oneOf" else word] = [_cut(part, lost) for part in value]
         elif word in _KEPT and _is_known(word, value):
             kept[word] = value

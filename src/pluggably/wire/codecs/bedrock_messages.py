@@ -16,8 +16,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from pluggably.domain.generation import (
     Audio,
     File,
@@ -33,12 +31,11 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.bedrock_media import Media
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.parts import Asked, arguments_of, merged, no_part_of_an_answer, own_options, told_apart
+from pluggably.wire.omissions import OPENING, Omissions
 
 _TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
-FIRST_WORDS = "(The assistant speaks first.)"
 BESIDE_DOCUMENTS = "(See the attached document.)"
 
 
@@ -61,14 +58,14 @@ class Conversation:
             pointer = f"/input/{index}"
             if message.role == "system":
                 if self.messages:
-                    self._omissions.hint(pointer, "system messages stand before the conversation there, not within it")
+                    self._omissions.system_moved(index)
                 self.prompts += self._system(message, pointer)
                 continue
             role = "assistant" if message.role == "assistant" else "user"
             blocks = self._blocks(message, role, pointer)
             if not blocks:
-                continue
-            if self.messages and self.messages[-1]["role"] == role:
+                self._omissions.empty_message(index)
+            elif self.messages and self.messages[-1]["role"] == role:
                 self.messages[-1]["content"] += blocks
             else:
                 self.messages.append({"role": role, "content": blocks})
@@ -79,13 +76,13 @@ class Conversation:
 
     def _settle(self) -> None:
         if self.messages[0]["role"] == "assistant":
-            self._omissions.hint("/input/0", "a conversation must begin with the user there, so a first word was added")
-            self.messages.insert(0, {"role": "user", "content": [{"text": FIRST_WORDS}]})
-            self.origins.insert(0, 0)
+            self._omissions.opened(self.origins[0])
+            self.messages.insert(0, {"role": "user", "content": [{"text": OPENING}]})
+            self.origins.insert(0, self.origins[0])
         for message, origin in zip(self.messages, self.origins, strict=True):
             kinds = {key for block in message["content"] for key in block}
             if "document" in kinds and "text" not in kinds:
-                self._omissions.hint(f"/input/{origin}", "a document needs a text beside it there, so one was added")
+                self._omissions.change(f"/input/{origin}", "takes a document only beside a text; a short one was added")
                 message["content"].append({"text": BESIDE_DOCUMENTS})
         last = self.messages[-1]
         if last["role"] == "assistant" and "text" in last["content"][-1]:
@@ -93,45 +90,29 @@ class Conversation:
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
 
     def _system(self, message: Message, pointer: str) -> list[JsonObject]:
-        parts: Sequence[Part] = [Text(message.content)] if isinstance(message.content, str) else message.content
         blocks: list[JsonObject] = []
-        for index, part in enumerate(parts):
-            if not isinstance(part, Text):
-                raise UnsupportedParameter(
-                    "A system message holds only text there.", pointer=f"{pointer}/content/{index}"
-                )
-            blocks += self._text(part.text, own_options(part.provider_options, self._backend))
+        for part, place in told_apart(message, pointer)[1]:
+            blocks += self._content(part, place)
         return blocks + _cache_points(own_options(message.provider_options, self._backend))
 
     def _blocks(self, message: Message, role: str, pointer: str) -> list[JsonObject]:
         content = message.content
         own = own_options(message.provider_options, self._backend)
-        if isinstance(content, str):
-            if message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and message.role != "tool":
             return self._text(content, {}) + _cache_points(own)
-        results: list[JsonObject] = []
-        others: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                if role == "assistant":
-                    raise InvalidRequest("A result of a tool does not belong to the assistant.", pointer=place)
-                results += self._result(part, place)
-            elif message.role == "tool":
-                raise InvalidRequest("A message of the role `tool` holds only `tool_result` parts.", pointer=place)
-            elif role == "assistant":
-                others += self._said(part, place)
-            else:
-                others += self._content(part, place)
-        # Results first: they must follow the calls.
-        blocks = results + others
+        blocks: list[JsonObject] = []
+        if role == "assistant" and not isinstance(content, str):
+            for index, said in enumerate(content):
+                blocks += self._said(said, f"{pointer}/content/{index}")
+        else:
+            results, others = told_apart(message, pointer)
+            for result, place in results:
+                blocks += self._result(result, place)
+            for part, place in others:
+                blocks += self._content(part, place)
         return blocks + _cache_points(own) if blocks else blocks
 
-    def _content(self, part: Part, pointer: str) -> list[JsonObject]:
+    def _content(self, part: Asked, pointer: str) -> list[JsonObject]:
         """What a user or a tool says."""
         if isinstance(part, Text):
             return self._text(part.text, own_options(part.provider_options, self._backend))
@@ -142,10 +123,8 @@ class Conversation:
             block, own = _guarded(self._media.image(part, pointer), "image", own)
         elif isinstance(part, File):
             block = self._media.document(part, pointer)
-        elif isinstance(part, Audio):
-            block = self._media.audio(part, pointer)
         else:
-            raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=pointer)
+            block = self._media.audio(part, pointer)
         return _with_own(block, own)
 
     def _said(self, part: Part, pointer: str) -> list[JsonObject]:
@@ -154,13 +133,14 @@ class Conversation:
             return self._text(part.text, own_options(part.provider_options, self._backend))
         if isinstance(part, ToolCall):
             self.has_tool_blocks = True
-            use = {"toolUseId": _tool_use_id(part.id), "name": part.name, "input": self._input(part, pointer)}
+            given = arguments_of(part, self._omissions, pointer)
+            use = {"toolUseId": _tool_use_id(part.id), "name": part.name, "input": given}
             return _with_own({"toolUse": use}, own_options(part.provider_options, self._backend))
         if isinstance(part, Reasoning):
             return self._reasoning(part, pointer)
         if isinstance(part, ProviderItem):
             return self._handed_back(part, pointer)
-        raise UnsupportedParameter("An assistant's message holds only text and calls there.", pointer=pointer)
+        raise no_part_of_an_answer(part, self._backend, pointer)
 
     def _text(self, text: str, own: Mapping[str, Any]) -> list[JsonObject]:
         if not text.strip():
@@ -189,29 +169,12 @@ class Conversation:
             result["status"] = "error"
         return _with_own({"toolResult": result}, own_options(part.provider_options, self._backend)) + points[:1]
 
-    def _input(self, part: ToolCall, pointer: str) -> JsonObject:
-        try:
-            value = msgspec.json.decode(part.arguments or "{}")
-        except (msgspec.DecodeError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise UnsupportedParameter(
-                f"{self._backend} takes a tool call back only with arguments that are a JSON object.",
-                pointer=f"{pointer}/arguments",
-            )
-        return value
-
     def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
         state = part.provider_state
         if state is None:
-            detail = f"{self._backend} takes reasoning back only with its `provider_state`"
-            self._omissions.note("part_dropped", pointer, detail)
-        elif state.provider != self._backend:
-            detail = f"this reasoning belongs to {state.provider}; {self._backend} cannot use it"
-            self._omissions.note("provider_state_dropped", pointer, detail)
-        elif not isinstance(state.data, dict) or not state.data.keys() & {"reasoningText", "redactedContent"}:
-            detail = f"this reasoning is of another wire of {self._backend}; this model cannot use it"
-            self._omissions.note("provider_state_dropped", pointer, detail)
+            self._omissions.stateless_reasoning(pointer)
+        elif state.provider != self._backend or not _is_reasoning(state.data):
+            self._omissions.foreign_reasoning(state, pointer)
         else:
             return [{"reasoningContent": state.data}]
         return []
@@ -219,10 +182,12 @@ class Conversation:
     def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
         if part.provider == self._backend and isinstance(part.data, dict):
             return [dict(part.data)]
-        self._omissions.note(
-            "part_dropped", pointer, f"this item belongs to {part.provider}; {self._backend} cannot use it"
-        )
+        self._omissions.foreign_item(part, pointer)
         return []
+
+
+def _is_reasoning(state: Any) -> bool:
+    return isinstance(state, dict) and bool(state.keys() & {"reasoningText", "redactedContent"})
 
 
 def _tool_use_id(given: str) -> str:

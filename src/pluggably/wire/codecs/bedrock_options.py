@@ -23,7 +23,7 @@ class BedrockOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # What may stand in a message beside text. Bedrock fetches nothing by URL but from S3.
     inputs: tuple[Input, ...] = ("image", "file", "audio")
-    # The efforts that `outputConfig.effort` knows; another is dropped with a warning.
+    # The efforts that `outputConfig.effort` knows; another becomes the nearest, with a warning.
     efforts: tuple[Effort, ...] = ("low", "medium", "high", "xhigh")
     # Converse has no field for `top_k`; elsewhere it is dropped with a warning.
     top_k: tuple[TopK, ...] = (

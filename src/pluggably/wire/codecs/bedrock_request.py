@@ -19,7 +19,6 @@ import msgspec
 from pluggably.domain.generation import (
     EmbeddingParameters,
     GenerationRequest,
-    JsonFormat,
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
@@ -27,12 +26,12 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.bedrock_media import Media
 from pluggably.wire.codecs.bedrock_messages import Conversation
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
-from pluggably.wire.codecs.openai_messages import merged, own_options
-from pluggably.wire.codecs.openai_request import Body, refuse_own
+from pluggably.wire.codecs.openai_request import Body, check_format, refuse_own
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("modelId", "messages", "system")
@@ -71,7 +70,7 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     value: JsonObject = {"messages": conversation.messages}
     if conversation.prompts:
         value["system"] = conversation.prompts
-    _put_parameters(value, request.text, model, options, omissions, backend)
+    _put_parameters(value, request.text, model, options, omissions)
     own_tools = _put_tools(value, request, conversation.has_tool_blocks, own, omissions, backend)
     _put_format(value, request, omissions, backend)
     rest = {key: entry for key, entry in own.items() if key != "toolConfig"} | own_tools
@@ -84,17 +83,14 @@ def _put_parameters(
     model: str,
     options: BedrockOptions,
     omissions: Omissions,
-    backend: str,
 ) -> None:
     config: JsonObject = {}
     for name, theirs in (("max_output_tokens", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP")):
         wanted = getattr(parameters, name)
         if wanted is not None:
             config[theirs] = wanted
-    if config.get("temperature", 0) > 1:
-        # API_runtime_InferenceConfiguration.html: from 0 to 1.
-        omissions.hint("/parameters/temperature", f"{backend} takes a temperature of 1 at most; 1 was sent")
-        config["temperature"] = 1.0
+    if parameters.temperature is not None:  # API_runtime_InferenceConfiguration.html: from 0 to 1.
+        config["temperature"] = omissions.within("temperature", parameters.temperature, 0, 1)
     if stops := parameters.stops():
         config["stopSequences"] = stops
     if config:
@@ -102,23 +98,19 @@ def _put_parameters(
     if parameters.top_k is not None:
         place = next((place for place in options.top_k if re.search(place.models, model)), None)
         if place is None:
-            omissions.hint("/parameters/top_k", f"{backend} takes no top_k for this model")
+            omissions.parameter("top_k")
         else:
             entry: Any = parameters.top_k
             for field in reversed(place.path):
                 entry = {field: entry}
             value["additionalModelRequestFields"] = entry
-    for name in ("min_p", "seed", "presence_penalty", "frequency_penalty"):
+    for name in ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs"):
         if getattr(parameters, name) is not None:
-            omissions.hint(f"/parameters/{name}", f"{backend} takes no {name}")
-    if parameters.logprobs is not None:
-        omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities")
-    effort = parameters.reasoning.effort if parameters.reasoning else None
-    if effort in options.efforts:
-        value["outputConfig"] = {"effort": effort}
-    elif effort is not None:
-        known = ", ".join(options.efforts)
-        omissions.hint("/parameters/reasoning/effort", f"{backend} takes only the efforts {known}")
+            omissions.parameter(name)
+    if parameters.reasoning is not None:
+        effort = omissions.effort(parameters.reasoning.effort, options.efforts)
+        if effort is not None:
+            value["outputConfig"] = {"effort": effort}
 
 
 def _put_tools(
@@ -155,8 +147,8 @@ def _put_tools(
     elif isinstance(choice, NamedTool):
         config["toolChoice"] = {"tool": {"name": choice.name}}
     value["toolConfig"] = config
-    if request.parallel_tool_calls is not None:
-        omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
+    if request.parallel_tool_calls is False:
+        omissions.one_call_at_a_time()
     return {"toolConfig": extra} if extra else {}
 
 
@@ -174,14 +166,12 @@ def _tool(tool: Tool, backend: str) -> list[JsonObject]:
 
 def _put_format(value: JsonObject, request: GenerationRequest, omissions: Omissions, backend: str) -> None:
     wanted = request.response_format
-    if isinstance(wanted, JsonFormat):
-        raise UnsupportedParameter(f"{backend} promises JSON only by a schema.", pointer="/response_format")
+    check_format(wanted, ("json",), backend)
     if not isinstance(wanted, JsonSchemaFormat):
         return
     cut: set[str] = set()
     schema = _cut(wanted.schema, cut)
-    if cut:
-        omissions.hint("/response_format/schema", f"{backend} does not promise {', '.join(sorted(cut))}")
+    omissions.keywords("/response_format/schema", cut)
     definition = {"name": wanted.name, "schema": msgspec.json.encode(schema).decode()}
     text_format = {"type": "json_schema", "structure": {"jsonSchema": definition}}
     value["outputConfig"] = {**value.get("outputConfig", {}), "textFormat": text_format}

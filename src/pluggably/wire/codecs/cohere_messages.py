@@ -30,10 +30,18 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.cohere_options import CohereOptions
-from pluggably.wire.codecs.openai_media import MediaRules, result_text
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.openai_media import MediaRules
+from pluggably.wire.codecs.parts import (
+    merged,
+    no_part_of_an_answer,
+    own_options,
+    plain,
+    result_text,
+    result_texts,
+    told_apart,
+)
+from pluggably.wire.omissions import Omissions
 
 # What a reasoning item's `provider_state` says of its place.
 PLAN: JsonObject = {"type": "tool_plan"}
@@ -60,7 +68,7 @@ class Messages:
             for theirs in self._message(message, pointer):
                 own = own_options(message.provider_options, self._backend)
                 if not own and not _says_anything(theirs):
-                    self._omissions.note("part_dropped", pointer, f"{self._backend} takes no message without content")
+                    self._omissions.empty_message(index)
                     continue
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
@@ -70,59 +78,33 @@ class Messages:
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str):
-            if message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and message.role != "tool":
             return [{"role": message.role, "content": content}]
-        if message.role == "assistant":
+        if message.role == "assistant" and not isinstance(content, str):
             return [self._assistant(content, pointer)]
-        theirs: list[JsonObject] = []
+        results, others = told_apart(message, pointer)
+        theirs = [self._result(part, place) for part, place in results]
         blocks: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                theirs.append(self._result(part, place))
-            elif message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
-            elif isinstance(part, ProviderItem):
-                self._drop_item(part, place)
-            elif isinstance(part, Text | Image | File | Audio):
-                blocks.append(self._content(part, message.role, place))
+        for part, place in others:
+            if isinstance(part, ProviderItem):
+                self._omissions.foreign_item(part, place)
             else:
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
-        if blocks or not theirs:  # results first: they must follow the message that made the calls
-            theirs.append({"role": message.role, "content": _plain(blocks)})
+                blocks.append(self._content(part, place))
+        if blocks or not theirs:
+            theirs.append({"role": message.role, "content": plain(blocks)})
         return theirs
 
-    def _content(self, part: Text | Image | File | Audio, role: str, pointer: str) -> JsonObject:
-        own = dict(own_options(part.provider_options, self._backend))
+    def _content(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
+        own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "text", "text": part.text}, own)
-        if role == "system":
-            raise UnsupportedParameter("A system message holds only text on this wire.", pointer=pointer)
         if isinstance(part, Image):
-            image: JsonObject = {"url": self._media_rules.image_url(part, pointer)}
-            if "detail" in own:  # stands inside, as at OpenAI
-                image["detail"] = own.pop("detail")
-            return merged({"type": "image_url", "image_url": image}, own)
+            return self._media_rules.image_part(part, own, pointer)
         kind = "files: put their text into `documents` of its provider options" if isinstance(part, File) else "audio"
         raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
-        texts: list[str] = []
-        for index, piece in enumerate([Text(part.content)] if isinstance(part.content, str) else part.content):
-            if not isinstance(piece, Text):
-                raise UnsupportedParameter(
-                    f"{self._backend} takes only text as a tool's result; "
-                    "send the rest in a message of the role `user`.",
-                    pointer=f"{pointer}/content/{index}",
-                )
-            texts.append(piece.text)
+        texts = result_texts(part, self._backend, pointer)
         if part.is_error:
             blocks = [_text_block(result_text(part, "\n".join(texts)))]
         else:
@@ -155,17 +137,12 @@ class Messages:
                 else:
                     blocks.append({"type": "thinking", "thinking": part.text or ""})
             elif isinstance(part, ProviderItem):
-                if part.provider == self._backend and isinstance(part.data, dict) and "type" in part.data:
-                    blocks.append(part.data)
-                else:
-                    self._drop_item(part, place)
+                blocks += self._omissions.own_item(part, place)
             else:
-                raise UnsupportedParameter(
-                    "An assistant message holds only text and tool calls on this wire.", pointer=place
-                )
+                raise no_part_of_an_answer(part, self._backend, place)
         message: JsonObject = {"role": "assistant"}
         if blocks or not calls:
-            message["content"] = _plain(blocks)
+            message["content"] = plain(blocks)
         if plans:
             message["tool_plan"] = "".join(plans)
         if calls:
@@ -175,16 +152,9 @@ class Messages:
     def _is_usable(self, part: Reasoning, pointer: str) -> bool:
         state = part.provider_state
         if state is not None and (state.provider != self._backend or state.data not in (PLAN, THINKING)):
-            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
-            self._omissions.note(
-                "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; {self._backend} cannot use it"
-            )
+            self._omissions.foreign_reasoning(state, pointer)
             return False
         return bool(part.text)
-
-    def _drop_item(self, part: ProviderItem, pointer: str) -> None:
-        detail = f"this item belongs to {part.provider}; {self._backend} cannot use it here"
-        self._omissions.note("part_dropped", pointer, detail)
 
 
 def _text_block(text: str) -> JsonObject:
@@ -205,11 +175,3 @@ def _documents(text: str) -> list[JsonObject]:
 
 def _says_anything(message: JsonObject) -> bool:
     return message["role"] == "tool" or bool(message.get("content")) or bool(message.get("tool_calls"))
-
-
-def _plain(blocks: list[JsonObject]) -> str | list[JsonObject]:
-    """A single text as a string, the form of the documented examples."""
-    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
-        text: str = blocks[0]["text"]
-        return text
-    return blocks or ""

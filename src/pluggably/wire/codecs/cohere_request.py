@@ -22,12 +22,12 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.cohere_messages import Messages
 from pluggably.wire.codecs.cohere_options import CohereOptions
-from pluggably.wire.codecs.openai_messages import merged, own_options
 from pluggably.wire.codecs.openai_options import Lack, lacks_of
 from pluggably.wire.codecs.openai_request import Body, check_format, check_tool_choice, refuse_own
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import Omissions
 
 _MAX_STOPS = 5
 
@@ -111,17 +111,15 @@ def _put_parameters(
         wanted = getattr(parameters, name)
         if wanted is None:
             continue
-        value[theirs] = min(max(wanted, low), high)
-        if value[theirs] != wanted:
-            omissions.hint(f"/parameters/{name}", f"{backend} takes {low} to {high} and was given {value[theirs]}")
+        value[theirs] = omissions.within(name, wanted, low, high)
     if parameters.presence_penalty is not None and parameters.frequency_penalty is not None:
         # "only one of 'presence_penalty' and 'frequency_penalty' can be specified for this model"
         del value["presence_penalty"]
-        omissions.hint("/parameters/presence_penalty", f"{backend} takes one penalty, and has the other")
+        omissions.hint("/parameters/presence_penalty", "takes no presence_penalty beside a frequency_penalty")
     if parameters.seed is not None:
         value["seed"] = parameters.seed
     if parameters.min_p is not None:
-        omissions.hint("/parameters/min_p", f"{backend} takes no min_p")
+        omissions.parameter("min_p")
     stops = parameters.stops()
     if len(stops) > _MAX_STOPS:
         raise UnsupportedParameter(f"{backend} takes at most {_MAX_STOPS} stop sequences.", pointer="/parameters/stop")
@@ -130,21 +128,20 @@ def _put_parameters(
     if parameters.logprobs is not None:
         value["logprobs"] = True
         if parameters.logprobs:
-            omissions.hint("/parameters/logprobs", f"{backend} tells the token that it chose, and no others")
+            omissions.change("/parameters/logprobs", "tells the token that it chose, and no others")
     if parameters.reasoning is not None:
-        _put_thinking(value, parameters.reasoning.effort, lacks, omissions, backend)
+        _put_thinking(value, parameters.reasoning.effort, lacks, omissions)
 
 
-def _put_thinking(value: JsonObject, effort: str, lacks: frozenset[Lack], omissions: Omissions, backend: str) -> None:
+def _put_thinking(value: JsonObject, effort: str, lacks: frozenset[Lack], omissions: Omissions) -> None:
     """Thinking is on or off. A bound in tokens (`token_budget`) is no effort: the vendor advises against it."""
-    pointer = "/parameters/reasoning/effort"
     if "reasoning" in lacks:
         if effort != "none":
-            omissions.hint(pointer, f"{backend} does not reason with this model")
+            omissions.no_effort()
         return
     value["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
     if effort != "none":
-        omissions.hint(pointer, f"{backend} only turns reasoning on or off, and it is on")
+        omissions.effort_is_a_switch()
 
 
 def _put_tools(
@@ -159,7 +156,7 @@ def _put_tools(
     if isinstance(request.tool_choice, str) and request.tool_choice != "auto":
         value["tool_choice"] = request.tool_choice.upper()
     if request.parallel_tool_calls is False:
-        omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
+        omissions.one_call_at_a_time()
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
@@ -193,14 +190,12 @@ def _put_format(
             raise UnsupportedParameter(
                 f"{backend} takes only schemas of an object.", pointer="/response_format/schema/type"
             )
-        cut: list[str] = []
+        cut: set[str] = set()
         value["response_format"]["json_schema"] = _in_dialect(wanted.schema, cut)
-        if cut:
-            told = ", ".join(dict.fromkeys(cut))
-            omissions.hint("/response_format/schema", f"{backend} enforces no {told}; the rest of the schema holds")
+        omissions.keywords("/response_format/schema", cut)
 
 
-def _in_dialect(schema: Any, cut: list[str]) -> Any:
+def _in_dialect(schema: Any, cut: set[str]) -> Any:
     """A schema without what Cohere does not take; `cut` is told what that was."""
     if not isinstance(schema, dict):
         return schema
@@ -212,7 +207,7 @@ def _in_dialect(schema: Any, cut: list[str]) -> Any:
             or (key == "pattern" and any(sign in str(inner) for sign in _UNSUPPORTED_IN_PATTERNS))
         )
         if is_foreign:
-            cut.append(key)
+            cut.add(key)
             if key in ("anyOf", "oneOf") and isinstance(inner, list):
                 # Most often "this or null", and then the first one is what is meant.
                 chosen = next((each for each in inner if each != {"type": "null"}), None)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
@@ -32,9 +31,17 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.gemini_options import GeminiOptions, ModelRule
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.parts import (
+    Asked,
+    arguments_of,
+    merged,
+    no_part_of_an_answer,
+    only_text_as_result,
+    own_options,
+    told_apart,
+)
+from pluggably.wire.omissions import Omissions
 
 # Our own note in the options of a text: how many of its characters came before the signed part.
 SIGNED_FROM = "signed_from"
@@ -81,17 +88,15 @@ class ContentBuilder:
             pointer = f"/input/{index}"
             if message.role == "system":
                 if built.contents:
-                    self._omissions.hint(
-                        f"{pointer}/role",
-                        f"{self._backend} takes system messages only before the conversation; this one was moved there",
-                    )
+                    self._omissions.system_moved(index)
                 built.prompt += self._system(message, pointer)
                 continue
             role = "model" if message.role == "assistant" else "user"
             parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)
             own = own_options(message.provider_options, self._backend)
             if not parts:
-                continue  # an empty message says nothing, and the vendor refuses it
+                self._omissions.empty_message(index)
+                continue
             last = built.contents[-1] if built.contents else {}
             if last.get("role") == role:
                 last["parts"] += parts
@@ -114,42 +119,24 @@ class ContentBuilder:
         content = message.content
         if isinstance(content, str):
             return [{"text": content}] if content else []
-        parts: list[JsonObject] = []
-        for index, part in enumerate(content):
-            if not isinstance(part, Text):
-                raise UnsupportedParameter(
-                    "A system message holds only text on this wire.", pointer=f"{pointer}/content/{index}"
-                )
-            parts += self._text(part)
-        return parts
+        return [theirs for part, place in told_apart(message, pointer)[1] for theirs in self._said(part, place)]
 
     def _asked(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str):
-            if message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and message.role != "tool":
             return [{"text": content}] if content else []
-        parts: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                parts.append(self._result(part, place))
-            elif message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
-            elif isinstance(part, Text):
-                parts += self._text(part)
-            elif isinstance(part, Image | File | Audio):
-                parts.append(merged(self._media(part, place), own_options(part.provider_options, self._backend)))
-            elif isinstance(part, ProviderItem):
-                parts += self._handed_back(part, place)
-            else:
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+        results, others = told_apart(message, pointer)
+        parts = [self._result(part, place) for part, place in results]
+        for part, place in others:
+            parts += self._said(part, place)
         return parts
+
+    def _said(self, part: Asked, pointer: str) -> list[JsonObject]:
+        if isinstance(part, Text):
+            return self._text(part)
+        if isinstance(part, ProviderItem):
+            return self._handed_back(part, pointer)
+        return [merged(self._media(part, pointer), own_options(part.provider_options, self._backend))]
 
     def _media(self, part: Media, pointer: str) -> JsonObject:
         """Raises: UnsupportedParameter, InvalidRequest."""
@@ -184,11 +171,7 @@ class ContentBuilder:
             if isinstance(piece, Text):
                 texts.append(piece.text)
             elif "media_results" in self._lacks:
-                raise UnsupportedParameter(
-                    f"{self._backend} takes only text as a tool's result for this model; "
-                    "send the rest in a message of the role `user`.",
-                    pointer=place,
-                )
+                raise only_text_as_result(self._backend, place)
             else:
                 media.append(merged(self._media(piece, place), own_options(piece.provider_options, self._backend)))
         # "Use "output" key to specify function output and "error" key to specify error details": FunctionResponse.
@@ -234,11 +217,11 @@ class ContentBuilder:
             elif isinstance(part, Image | File | Audio):
                 parts.append(merged(self._media(part, place), own_options(part.provider_options, self._backend)))
             else:
-                raise InvalidRequest("A tool's result belongs in a message of the role `tool`.", pointer=place)
+                raise no_part_of_an_answer(part, self._backend, place)
         return parts
 
     def _call(self, part: ToolCall, pointer: str) -> JsonObject:
-        call: JsonObject = {"name": part.name, "args": _arguments(part, self._backend, pointer)}
+        call: JsonObject = {"name": part.name, "args": arguments_of(part, self._omissions, pointer)}
         theirs = merged({"functionCall": call}, own_options(part.provider_options, self._backend))
         given = theirs["functionCall"].get("id")
         self._calls[part.id] = _Call(self._call_count, part.name, given if isinstance(given, str) else None)
@@ -248,15 +231,9 @@ class ContentBuilder:
     def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
         state = part.provider_state
         if state is None:
-            self._omissions.note(
-                "part_dropped", pointer, f"{self._backend} takes reasoning back only with its `provider_state`"
-            )
+            self._omissions.stateless_reasoning(pointer)
         elif state.provider != self._backend or not _is_signed(state.data):
-            self._omissions.note(
-                "provider_state_dropped",
-                pointer,
-                f"this reasoning belongs to {state.provider}; {self._backend} cannot use it",
-            )
+            self._omissions.foreign_reasoning(state, pointer)
         else:
             return [{"text": part.text or "", **state.data}]
         return []
@@ -264,9 +241,7 @@ class ContentBuilder:
     def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
         """As it came, and in a copy."""
         if part.provider != self._backend or not isinstance(part.data, dict) or not part.data:
-            self._omissions.note(
-                "part_dropped", pointer, f"this item belongs to {part.provider}; {self._backend} cannot use it"
-            )
+            self._omissions.foreign_item(part, pointer)
             return []
         if part.data.keys() <= set(METADATA):
             return []
@@ -300,16 +275,3 @@ def _sign_first_call(parts: list[JsonObject]) -> None:
 
 def _is_signed(state: Any) -> bool:
     return isinstance(state, Mapping) and bool(state) and state.keys() <= {"thought", "thoughtSignature"}
-
-
-def _arguments(part: ToolCall, backend: str, pointer: str) -> JsonObject:
-    """Raises: UnsupportedParameter. Another wire may take what a model wrote, whatever it is."""
-    try:
-        arguments = msgspec.json.decode(part.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise UnsupportedParameter(
-            f"{backend} takes the arguments of a call only as a JSON object.", pointer=f"{pointer}/arguments"
-        )
-    return arguments

@@ -27,12 +27,13 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codec import Address, Omissions
+from pluggably.wire.codec import Address
 from pluggably.wire.codecs.gemini_contents import ContentBuilder
 from pluggably.wire.codecs.gemini_options import GeminiOptions, ModelRule
 from pluggably.wire.codecs.gemini_schema import cut_schema
-from pluggably.wire.codecs.openai_messages import merged, own_options
 from pluggably.wire.codecs.openai_request import refuse_own
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "contents", "content", "requests", "systemInstruction")
@@ -84,7 +85,7 @@ def text_body(request: GenerationRequest, address: Address, stream: bool, option
         value["systemInstruction"] = {"parts": built.prompt}
     _put_tools(value, request, stream, options, omissions, backend)
     config = _config(request.text, options, rule, omissions, backend)
-    _put_thinking(config, request.text, options, rule, omissions, backend)
+    _put_thinking(config, request.text, options, rule, omissions)
     _put_format(config, request, options, rule, omissions, backend)
     if config:
         value["generationConfig"] = config
@@ -125,12 +126,12 @@ def _config(
         if wanted is not None:
             config[theirs] = wanted
     if parameters.min_p is not None:
-        omissions.hint("/parameters/min_p", f"{backend} takes no min_p")
+        omissions.parameter("min_p")
     if parameters.seed is not None:
         if parameters.seed in _INT32:
             config["seed"] = parameters.seed
         else:
-            omissions.hint("/parameters/seed", f"{backend} takes only a seed of 32 bits")
+            omissions.hint("/parameters/seed", "takes only a seed of 32 bits")
     stops = parameters.stops()
     if options.stop_limit is not None and len(stops) > options.stop_limit:
         # A stop sequence that is not obeyed changes the answer, so it is no hint.
@@ -141,7 +142,7 @@ def _config(
         config["stopSequences"] = stops
     if parameters.logprobs is not None:
         if "logprobs" in options.lacks_of(rule):
-            omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
+            omissions.parameter("logprobs")
         else:
             config["responseLogprobs"] = True
             if parameters.logprobs:
@@ -155,18 +156,16 @@ def _put_thinking(
     options: GeminiOptions,
     rule: ModelRule,
     omissions: Omissions,
-    backend: str,
 ) -> None:
     thinking: JsonObject = {}
-    effort, pointer = parameters.reasoning.effort if parameters.reasoning else None, "/parameters/reasoning/effort"
-    known = (*rule.levels, *rule.budgets)
+    effort = parameters.reasoning.effort if parameters.reasoning else None
     if effort is not None and rule.models and not rule.thinks:
         if effort != "none":
-            omissions.hint(pointer, f"{backend} has no reasoning for this model")
-    elif effort is not None and ((known and effort not in known) or (not known and effort == "none")):
-        told = f"takes only the efforts {', '.join(known)}" if known else "cannot turn reasoning off"
-        omissions.hint(pointer, f"{backend} {told} for this model")
-    elif effort is not None and effort in rule.budgets:
+            omissions.no_effort()
+        effort = None
+    elif effort is not None and (rule.thinks or effort == "none"):
+        effort = omissions.effort(effort, (*rule.levels, *rule.budgets))
+    if effort is not None and effort in rule.budgets:
         thinking["thinkingBudget"] = rule.budgets[effort]
     elif effort is not None:
         thinking["thinkingLevel"] = effort.upper()
@@ -193,13 +192,12 @@ def _put_format(
         )
     config["responseMimeType"] = "application/json"
     if isinstance(wanted, JsonSchemaFormat):
-        config["responseJsonSchema"] = _schema(wanted.schema, "/response_format/schema", omissions, backend)
+        config["responseJsonSchema"] = _schema(wanted.schema, "/response_format/schema", omissions)
 
 
-def _schema(schema: JsonObject, pointer: str, omissions: Omissions, backend: str) -> JsonObject:
+def _schema(schema: JsonObject, pointer: str, omissions: Omissions) -> JsonObject:
     cut, lost = cut_schema(schema)
-    if lost:
-        omissions.hint(pointer, f"{backend} does not hold answers to {', '.join(lost)} in a JSON Schema")
+    omissions.keywords(pointer, lost)
     return cut
 
 
@@ -226,7 +224,7 @@ def _put_tools(
     if calling:
         value["toolConfig"] = {"functionCallingConfig": calling}
     if request.parallel_tool_calls is False:
-        omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
+        omissions.one_call_at_a_time()
 
 
 def _declaration(tool: Tool, pointer: str, omissions: Omissions, backend: str) -> JsonObject:
@@ -238,7 +236,7 @@ def _declaration(tool: Tool, pointer: str, omissions: Omissions, backend: str) -
     if tool.description:
         theirs["description"] = tool.description
     if tool.input_schema:
-        theirs["parametersJsonSchema"] = _schema(tool.input_schema, f"{pointer}/input_schema", omissions, backend)
+        theirs["parametersJsonSchema"] = _schema(tool.input_schema, f"{pointer}/input_schema", omissions)
     return merged(theirs, own_options(tool.provider_options, backend))
 
 

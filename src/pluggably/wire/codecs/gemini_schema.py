@@ -39,6 +39,8 @@ def _cut(schema: JsonObject, lost: set[str]) -> JsonObject:
         if key in _SCHEMAS_BY_NAME and isinstance(value, dict):
             cut[key] = {name: _cut_any(each, lost) for name, each in value.items()}
         elif key in _LISTS_OF_SCHEMAS and isinstance(value, list):
+            if key == "oneOf":  # "interpreted the same as `anyOf`": that no more than one may match is lost
+                lost.add(key)
             cut[key] = [_cut_any(each, lost) for each in value]
         elif key in _SCHEMAS:
             cut[key] = _cut_any(value, lost)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import UNSET
 
@@ -32,17 +31,19 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.mistral_options import MistralOptions
-from pluggably.wire.codecs.openai_media import MediaRules, file_name, result_text
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.openai_media import MediaRules, file_name
+from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.omissions import Omissions, is_typed_block
 
 # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
 _CALL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 # "Unexpected role 'user' after role 'tool'": its error 3230. These are the words of Mistral's own command line there
 # (github.com/mistralai/mistral-vibe, `_ensure_assistant_after_tools`).
 _AFTER_TOOLS = "Understood."
+# "Unexpected role 'system' after role 'assistant'": the same error. After the user it may stand, but not at the end:
+# "expected last role User or Tool (or Assistant with prefix True)".
+_BEFORE_NO_SYSTEM = ("assistant", "tool")
 
 
 class Messages:
@@ -57,64 +58,64 @@ class Messages:
         """Theirs, and for each the index of the message that it came from."""
         built: list[JsonObject] = []
         origins: list[int] = []
+        prompts = 0  # how many system messages stand before the conversation
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
-                if theirs["role"] == "assistant" and not theirs["content"] and "tool_calls" not in theirs:
+                role, last = theirs["role"], built[-1]["role"] if built else "system"
+                if role == "assistant" and not theirs["content"] and "tool_calls" not in theirs:
                     # "Assistant message must have either content or tool_calls": its error 3240.
-                    detail = f"{self._backend} takes no message of the assistant's without content"
-                    self._omissions.note("part_dropped", f"/input/{index}", detail)
+                    self._omissions.empty_message(index)
                     continue
-                if theirs["role"] == "user" and built and built[-1]["role"] == "tool":
+                if role == "user" and last == "tool":
+                    self._omissions.change(
+                        f"/input/{index}",
+                        "takes no message of the user right after a tool's result; "
+                        "a short one of the assistant was put between them",
+                    )
                     built.append({"role": "assistant", "content": _AFTER_TOOLS})
                     origins.append(index)
-                built.append(merged(theirs, own_options(message.provider_options, self._backend)))
-                origins.append(index)
+                theirs = merged(theirs, own_options(message.provider_options, self._backend))
+                if role == "system" and not (len(built) > prompts and self._stays(last, messages[index + 1 :])):
+                    if len(built) > prompts:
+                        self._omissions.system_moved(index)
+                    built.insert(prompts, theirs)
+                    origins.insert(prompts, index)
+                    prompts += 1
+                else:
+                    built.append(theirs)
+                    origins.append(index)
         if built and built[-1]["role"] == "assistant" and "tool_calls" not in built[-1]:
-            built[-1].setdefault("prefix", True)  # "expected last role User or Tool (or Assistant with prefix True)"
+            built[-1].setdefault("prefix", True)
         return built, origins
+
+    def _stays(self, last: str, later: Sequence[Message]) -> bool:
+        """Whether a system message in the midst of the conversation may stay where it is."""
+        return last not in _BEFORE_NO_SYSTEM and any(message.role != "system" for message in later)
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str):
-            if message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and message.role != "tool":
             return [{"role": message.role, "content": content}]
-        if message.role == "assistant":
+        if message.role == "assistant" and not isinstance(content, str):
             return [self._assistant(content, pointer)]
-        theirs: list[JsonObject] = []
+        results, others = told_apart(message, pointer)
+        theirs = [self._result(part, place) for part, place in results]
         chunks: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                theirs.append(self._result(part, place))
-            elif message.role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
-            elif isinstance(part, ProviderItem):
-                chunks += self._handed_back(part, place)
-            elif isinstance(part, Text | Image | File | Audio):
-                if message.role == "system" and not isinstance(part, Text):
-                    raise UnsupportedParameter("A system message holds only text on this wire.", pointer=place)
-                chunks.append(self._chunk(part, place))
+        for part, place in others:
+            if isinstance(part, ProviderItem):
+                chunks += self._omissions.own_item(part, place)
             else:
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
-        if chunks or not theirs:  # results first: they must follow the message that made the calls
-            theirs.append({"role": message.role, "content": _plain(chunks)})
+                chunks.append(self._chunk(part, place))
+        if chunks or not theirs:
+            theirs.append({"role": message.role, "content": plain(chunks)})
         return theirs
 
     def _chunk(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
-        own = dict(own_options(part.provider_options, self._backend))
+        own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "text", "text": part.text}, own)
         if isinstance(part, Image):
-            image: JsonObject = {"url": self._media_rules.image_url(part, pointer)}
-            if "detail" in own:  # stands inside, as at OpenAI
-                image["detail"] = own.pop("detail")
-            return merged({"type": "image_url", "image_url": image}, own)
+            return self._media_rules.image_part(part, own, pointer)
         if isinstance(part, File):
             document: JsonObject = {"type": "document_url", "document_url": self._media_rules.file_url(part, pointer)}
             if part.name is not UNSET:
@@ -161,12 +162,10 @@ class Messages:
                 call: JsonObject = {"id": call_id(part.id), "type": "function", "function": function}
                 calls.append(merged(call, own_options(part.provider_options, self._backend)))
             elif isinstance(part, ProviderItem):
-                chunks += self._handed_back(part, place)
+                chunks += self._omissions.own_item(part, place)
             else:
-                raise UnsupportedParameter(
-                    "An assistant message holds only text and tool calls on this wire.", pointer=place
-                )
-        message: JsonObject = {"role": "assistant", "content": _plain(chunks) if chunks or not calls else None}
+                raise no_part_of_an_answer(part, self._backend, place)
+        message: JsonObject = {"role": "assistant", "content": plain(chunks) if chunks or not calls else None}
         if calls:
             message["tool_calls"] = calls
         return message
@@ -175,34 +174,12 @@ class Messages:
         state = part.provider_state
         if state is None:
             return [{"type": "thinking", "thinking": [{"type": "text", "text": part.text}]}] if part.text else []
-        if state.provider == self._backend and _is_chunk(state.data, "thinking"):
+        if state.provider == self._backend and is_typed_block(state.data) and state.data["type"] == "thinking":
             return [state.data]
-        owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
-        self._omissions.note(
-            "provider_state_dropped", pointer, f"this reasoning belongs to {owner}; {self._backend} cannot use it"
-        )
-        return []
-
-    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
-        if part.provider == self._backend and _is_chunk(part.data):
-            return [part.data]
-        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
-        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; {self._backend} cannot use it")
+        self._omissions.foreign_reasoning(state, pointer)
         return []
 
 
 def call_id(given: str) -> str:
     """The id of a tool call as Mistral wants it; the same id becomes the same in each place."""
     return given if _CALL_ID.fullmatch(given) else hashlib.sha256(given.encode()).hexdigest()[:9]
-
-
-def _is_chunk(value: Any, kind: str | None = None) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("type"), str) and kind in (None, value["type"])
-
-
-def _plain(chunks: list[JsonObject]) -> str | list[JsonObject]:
-    """A single text as a string."""
-    if len(chunks) == 1 and chunks[0].keys() == {"type", "text"}:
-        text: str = chunks[0]["text"]
-        return text
-    return chunks or ""

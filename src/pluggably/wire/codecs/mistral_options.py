@@ -19,7 +19,7 @@ class MistralOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How models differ, and what goes out where a request says nothing."""
 
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url", "audio")
-    # The efforts that are understood; another is dropped with a warning. Empty: all.
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
     efforts: tuple[Effort, ...] = ()
     lacks: tuple[Lack, ...] = ()
     model_rules: tuple[ModelRule, ...] = ()

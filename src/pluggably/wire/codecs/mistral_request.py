@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, JsonObject, TextParameters
 from pluggably.errors import UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codec import Omissions
 from pluggably.wire.codecs.mistral_messages import Messages
 from pluggably.wire.codecs.mistral_options import MistralOptions
 from pluggably.wire.codecs.openai_options import Lack, efforts_of, lacks_of
 from pluggably.wire.codecs.openai_request import Body, merge_own, put_response_format, put_tools
+from pluggably.wire.omissions import Omissions
 
 # Our name and Mistral's; there is no min_p.
 _SAMPLING = (
@@ -39,11 +39,10 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     _put_parameters(value, request.text, lacks, omissions, backend)
     if asked is not None:
         known = efforts_of(options.efforts, options.model_rules, model)
-        if "reasoning" in lacks or (known and asked.effort not in known):
-            told = f"only the efforts {', '.join(known)}" if known and "reasoning" not in lacks else "no effort"
-            omissions.hint("/parameters/reasoning/effort", f"{backend} takes {told} for this model")
-        else:
-            value["reasoning_effort"] = asked.effort
+        if "reasoning" in lacks:
+            omissions.no_effort()
+        elif (effort := omissions.effort(asked.effort, known) if known else asked.effort) is not None:
+            value["reasoning_effort"] = effort
     put_tools(value, request, lacks, omissions, backend)
     put_response_format(value, request, lacks, backend)
     merge_own(value, request.provider_options.get(backend), backend)
@@ -70,18 +69,18 @@ def _put_parameters(
     for name, theirs in _SAMPLING:
         wanted = getattr(parameters, name)
         if wanted is not None and name in lacks:
-            omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
+            omissions.parameter(name)
         elif wanted is not None:
             value[theirs] = wanted
     if parameters.min_p is not None:
-        omissions.hint("/parameters/min_p", f"{backend} takes no min_p")
+        omissions.parameter("min_p")
     stops = parameters.stops()
     if stops and "stop" in lacks:
         raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
     if stops:
         value["stop"] = stops
     if parameters.logprobs is not None and "logprobs" in lacks:
-        omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
+        omissions.parameter("logprobs")
     elif parameters.logprobs is not None:
         value["logprobs"] = True
         value["top_logprobs"] = parameters.logprobs

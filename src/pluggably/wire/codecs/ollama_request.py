@@ -12,14 +12,15 @@ Source: docs.ollama.com/api/chat, …/api/embed, …/capabilities/thinking, …/
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
     Audio,
+    Effort,
     EmbeddingParameters,
     File,
     GenerationRequest,
@@ -39,15 +40,23 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_media import MediaRules, result_text
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.wire.codecs.openai_media import MediaRules
 from pluggably.wire.codecs.openai_options import Input
 from pluggably.wire.codecs.openai_request import Body, check_tool_choice, refuse_own
+from pluggably.wire.codecs.parts import (
+    Asked,
+    arguments_of,
+    merged,
+    no_part_of_an_answer,
+    own_options,
+    result_text,
+    told_apart,
+)
+from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
-_LEVELS = ("low", "medium", "high")
+_LEVELS: tuple[Effort, ...] = ("low", "medium", "high")
 
 
 class OllamaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +82,7 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     runtime = _runtime_options(parameters)
     if runtime:
         value["options"] = runtime
-    _put_thinking(value, parameters, model, options, omissions, backend)
+    _put_thinking(value, parameters, model, options, omissions)
     if parameters.logprobs is not None:
         value["logprobs"] = True
         value["top_logprobs"] = parameters.logprobs
@@ -125,20 +134,17 @@ def _put_thinking(
     model: str,
     options: OllamaOptions,
     omissions: Omissions,
-    backend: str,
 ) -> None:
     if parameters.reasoning is None:
         return
-    effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
+    effort = parameters.reasoning.effort
     if effort == "none":
         value["think"] = False
     elif re.match(options.levels, model) is None:
-        omissions.hint(pointer, f"{backend} only turns reasoning on or off for this model, and it is on")
+        omissions.effort_is_a_switch()
         value["think"] = True
-    elif effort in _LEVELS:
-        value["think"] = effort
     else:
-        omissions.hint(pointer, f"{backend} takes only the efforts none, {', '.join(_LEVELS)} for this model")
+        value["think"] = omissions.effort(effort, _LEVELS)
 
 
 def _put_tools(value: JsonObject, request: GenerationRequest, omissions: Omissions, backend: str) -> None:
@@ -148,8 +154,8 @@ def _put_tools(value: JsonObject, request: GenerationRequest, omissions: Omissio
     if request.tool_choice == "none":
         return  # a tool that the model does not know of is not called
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
-    if request.parallel_tool_calls is not None:
-        omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
+    if request.parallel_tool_calls is False:
+        omissions.one_call_at_a_time()
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
@@ -181,20 +187,46 @@ class Messages:
         results: list[tuple[int, JsonObject, int]] = []
         for index, message in enumerate(messages):
             pointer, own = f"/input/{index}", own_options(message.provider_options, self._backend)
-            if message.role == "tool":
-                results += [(place, merged(theirs, own), index) for place, theirs in self._results(message, pointer)]
-                continue
+            if isinstance(message.content, str) and message.role != "tool":
+                theirs: JsonObject = {"role": message.role, "content": message.content}
+            elif message.role == "assistant" and not isinstance(message.content, str):
+                theirs = self._answer(message.content, pointer)
+            else:
+                told, others = told_apart(message, pointer)
+                results += [
+                    (place, merged(self._result(part, name, at), own), index)
+                    for part, at in told
+                    for name, place in (self._call_of(part, at),)
+                ]
+                if told and not others:
+                    continue
+                theirs = self._asked(message.role, others, pointer)
             built += _in_order(results)
             results = []
-            built.append((merged(self._message(message, pointer), own), index))
+            built.append((merged(theirs, own), index))
         built += _in_order(results)
         return [theirs for theirs, _ in built], [origin for _, origin in built]
 
-    def _message(self, message: Message, pointer: str) -> JsonObject:
-        content = message.content
-        if isinstance(content, str):
-            return {"role": message.role, "content": content}
-        theirs: JsonObject = {"role": message.role, "content": ""}
+    def _asked(self, role: str, parts: Sequence[tuple[Asked, str]], pointer: str) -> JsonObject:
+        texts: list[str] = []
+        images: list[str] = []
+        for part, place in parts:
+            if isinstance(part, Text):
+                texts.append(part.text)
+            elif isinstance(part, ProviderItem):
+                images += self._own_images(part, place)
+            else:
+                images.append(self._image(part, place))
+        if images and len(parts) > 2 and sum(one is not other for one, other in pairwise(_are_texts(parts))) > 1:
+            self._omissions.change(
+                f"{pointer}/content", "takes one text with its images beside it; where they stood between texts is lost"
+            )
+        theirs: JsonObject = {"role": role, "content": "\n\n".join(texts)}
+        if images:
+            theirs["images"] = images
+        return theirs
+
+    def _answer(self, content: Sequence[Part], pointer: str) -> JsonObject:
         texts: list[str] = []
         thoughts: list[str] = []
         calls: list[JsonObject] = []
@@ -209,9 +241,11 @@ class Messages:
                 thoughts += self._thoughts(part, place)
             elif isinstance(part, ProviderItem):
                 images += self._own_images(part, place)
-            else:
+            elif isinstance(part, Image):
                 images.append(self._image(part, place))
-        theirs["content"] = ("" if message.role == "assistant" else "\n\n").join(texts)
+            else:
+                raise no_part_of_an_answer(part, self._backend, place)
+        theirs: JsonObject = {"role": "assistant", "content": "".join(texts)}
         for name, told in (("thinking", "".join(thoughts)), ("images", images), ("tool_calls", calls)):
             if told:
                 theirs[name] = told
@@ -219,34 +253,18 @@ class Messages:
 
     def _call(self, part: ToolCall, pointer: str) -> JsonObject:
         """Their arguments are an object, and not its text."""
-        try:
-            arguments = msgspec.json.decode(part.arguments or b"{}")
-        except msgspec.DecodeError:
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise UnsupportedParameter(
-                f"{self._backend} takes the arguments of a tool call only as a JSON object.",
-                pointer=f"{pointer}/arguments",
-            )
+        arguments = arguments_of(part, self._omissions, pointer)
         self._calls[part.id] = (part.name, len(self._calls))
         theirs: JsonObject = {"function": {"name": part.name, "arguments": arguments}}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
-    def _results(self, message: Message, pointer: str) -> list[tuple[int, JsonObject]]:
-        """The results in a message, each with the place of its call. Raises: InvalidRequest for one of no call."""
-        results: list[tuple[int, JsonObject]] = []
-        for index, part in enumerate(message.content):
-            if not isinstance(part, ToolResult):
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
-            if part.tool_call_id not in self._calls:
-                raise InvalidRequest(
-                    "No earlier message calls a tool with this id.", pointer=f"{pointer}/content/{index}/tool_call_id"
-                )
-            name, place = self._calls[part.tool_call_id]
-            results.append((place, self._result(part, name, f"{pointer}/content/{index}")))
-        return results
+    def _call_of(self, part: ToolResult, pointer: str) -> tuple[str, int]:
+        """The name and the place of the call that a result answers. Raises: InvalidRequest where there is none."""
+        if part.tool_call_id not in self._calls:
+            raise InvalidRequest(
+                "No call before this result has its `tool_call_id`.", pointer=f"{pointer}/tool_call_id"
+            )
+        return self._calls[part.tool_call_id]
 
     def _result(self, part: ToolResult, name: str, pointer: str) -> JsonObject:
         pieces: Sequence[Any] = [Text(part.content)] if isinstance(part.content, str) else part.content
@@ -261,14 +279,11 @@ class Messages:
             theirs["images"] = images
         return merged(theirs, own_options(part.provider_options, self._backend))
 
-    def _image(self, part: Part, pointer: str) -> str:
+    def _image(self, part: Image | File | Audio, pointer: str) -> str:
         """An image as base64, without what a data URL says of its type. Raises: UnsupportedParameter."""
-        if isinstance(part, File):
-            self._media_rules.require("file", pointer, "takes no files")
-        if isinstance(part, Audio):
-            self._media_rules.require("audio", pointer, "takes no audio")
         if not isinstance(part, Image):
-            raise UnsupportedParameter(f"{self._backend} takes only text and images.", pointer=pointer)
+            kind = "files" if isinstance(part, File) else "audio"
+            raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
         if part.url is UNSET:
             self._media_rules.require("image", pointer, "takes no images")
             return part.data or ""
@@ -279,18 +294,19 @@ class Messages:
     def _thoughts(self, part: Reasoning, pointer: str) -> list[str]:
         state = part.provider_state
         if state is not None:
-            owner = state.provider if state.provider != self._backend else f"another wire of {self._backend}"
-            detail = f"this reasoning belongs to {owner}; {self._backend} cannot use it"
-            self._omissions.note("provider_state_dropped", pointer, detail)
+            self._omissions.foreign_reasoning(state, pointer)
             return []
         return [part.text] if part.text else []
 
     def _own_images(self, part: ProviderItem, pointer: str) -> list[str]:
         if part.provider == self._backend and isinstance(part.data, dict) and isinstance(part.data.get("images"), list):
             return [image for image in part.data["images"] if isinstance(image, str)]
-        owner = part.provider if part.provider != self._backend else f"another wire of {self._backend}"
-        self._omissions.note("part_dropped", pointer, f"this item belongs to {owner}; this model cannot use it")
+        self._omissions.foreign_item(part, pointer)
         return []
+
+
+def _are_texts(parts: Sequence[tuple[Asked, str]]) -> Iterator[bool]:
+    return (isinstance(part, Text) for part, _ in parts)
 
 
 def _in_order(results: list[tuple[int, JsonObject, int]]) -> list[tuple[JsonObject, int]]:

@@ -1,4 +1,4 @@
-"""What both of OpenAI's wires make of images, files and the results of tools, before each gives it its own form.
+"""Images and files as OpenAI's wires have them, and wires that are shaped like them, before each gives them its form.
 
 What surprises: `data` travels as a data URL, which is also what a client may have sent as `url`; so a server that
 fetches nothing still takes a URL that holds its data.
@@ -8,13 +8,15 @@ Source: developers.openai.com/api/docs/guides/images-vision and …/guides/file-
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from msgspec import UNSET, Struct
 
-from pluggably.domain.generation import File, Image, ToolResult
+from pluggably.domain.generation import File, Image, JsonObject
 from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.openai_options import Input
+from pluggably.wire.codecs.parts import merged
 
 
 class MediaRules(Struct, frozen=True):
@@ -35,6 +37,16 @@ class MediaRules(Struct, frozen=True):
             self.require("image_url", pointer, "takes images only as `data`, not by URL")
         return part.url
 
+    def image_part(self, part: Image, own: Mapping[str, Any], pointer: str) -> JsonObject:
+        """An image as a part of a message, with what the client says to this backend of it. Its `detail`, the one
+        option that clients know, stands inside (openai 3.54.0, ImageURL)."""
+        image: JsonObject = {"url": self.image_url(part, pointer)}
+        if "detail" not in own:
+            return merged({"type": "image_url", "image_url": image}, own)
+        rest = dict(own)
+        image["detail"] = rest.pop("detail")
+        return merged({"type": "image_url", "image_url": image}, rest)
+
     def file_url(self, part: File, pointer: str) -> str:
         """A file's own URL, or a data URL with what is in it."""
         self.require("file", pointer, "takes no files")
@@ -48,11 +60,6 @@ class MediaRules(Struct, frozen=True):
 def file_name(part: File) -> str:
     """OpenAI refuses a file without a name."""
     return part.name if part.name is not UNSET else "file"
-
-
-def result_text(part: ToolResult, text: str) -> str:
-    """A tool's result as text. The wires have no flag for a failure; models are used to results that begin so."""
-    return f"Error: {text}" if part.is_error and not text.lower().startswith("error") else text
 
 
 def _data_url(part: Image | File, default_type: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from pluggably.domain.generation import (
     Audio,
@@ -24,17 +24,26 @@ from pluggably.domain.generation import (
     Message,
     Part,
     ProviderItem,
-    ProviderOptions,
     Reasoning,
     Refusal,
     Text,
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_media import MediaRules, file_name, result_text
+from pluggably.errors import UnsupportedParameter
+from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.parts import (
+    Asked,
+    merged,
+    no_part_of_an_answer,
+    own_options,
+    plain,
+    result_text,
+    result_texts,
+    told_apart,
+)
+from pluggably.wire.omissions import Omissions
 
 # "Currently supports "wav" and "mp3"": the input_audio part (openai 3.54.0, chat_completion_content_part_input_audio).
 _AUDIO_FORMATS = {
@@ -66,61 +75,39 @@ class Messages:
                 own = own_options(message.provider_options, self._backend)
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
-        return _in_turns(built, origins) if self._options.taking_turns else (built, origins)
+        return self._in_turns(built, origins) if self._options.taking_turns else (built, origins)
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         role: str = self._options.system_role if message.role == "system" else message.role
         content = message.content
         if message.role == "assistant" and not isinstance(content, str):
             return [self._assistant(content, pointer)]
-        if isinstance(content, str):
-            if role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and role != "tool":
             return [{"role": role, "content": content}]
-        # Tool results first: the answers to calls must follow the message that made the calls.
-        theirs = [
-            self._tool_result(part, f"{pointer}/content/{index}")
-            for index, part in enumerate(content)
-            if isinstance(part, ToolResult)
-        ]
-        if len(theirs) < len(content) or not content:
-            theirs.append({"role": role, "content": self._content(content, message.role, pointer)})
+        results, others = told_apart(message, pointer)
+        theirs = [self._tool_result(part, place) for part, place in results]
+        if others or not results:
+            theirs.append({"role": role, "content": self._content(others)})
         return theirs
 
-    def _content(self, parts: Sequence[Part], role: str, pointer: str) -> str | list[JsonObject]:
-        """The parts of a system or user message that are no tool results."""
-        if role == "tool":
-            raise InvalidRequest(
-                "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-            )
+    def _content(self, parts: Sequence[tuple[Asked, str]]) -> str | list[JsonObject]:
         content: list[JsonObject] = []
-        for index, part in enumerate(parts):
-            place = f"{pointer}/content/{index}"
+        for part, place in parts:
             if isinstance(part, Text):
                 content.append(self._text(part))
-            elif isinstance(part, Image | File | Audio):
-                if role == "system":
-                    raise UnsupportedParameter("A system message holds only text on this wire.", pointer=place)
-                content.append(self._media(part, place))
             elif isinstance(part, ProviderItem):
-                self._drop_item(part, place)
-            elif not isinstance(part, ToolResult):
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
-        return _plain(content)
+                self._omissions.foreign_item(part, place)
+            else:
+                content.append(self._media(part, place))
+        return plain(content)
 
     def _text(self, part: Text) -> JsonObject:
         return merged({"type": "text", "text": part.text}, own_options(part.provider_options, self._backend))
 
     def _media(self, part: Image | File | Audio, pointer: str) -> JsonObject:
-        own = dict(own_options(part.provider_options, self._backend))
+        own = own_options(part.provider_options, self._backend)
         if isinstance(part, Image):
-            image: JsonObject = {"url": self._media_rules.image_url(part, pointer)}
-            if "detail" in own:  # the one option that clients know stands inside (openai 3.54.0, ImageURL)
-                image["detail"] = own.pop("detail")
-            return merged({"type": "image_url", "image_url": image}, own)
+            return self._media_rules.image_part(part, own, pointer)
         if isinstance(part, File):
             return merged({"type": "file", "file": self._file(part, pointer)}, own)
         return merged({"type": "input_audio", "input_audio": self._audio(part, pointer)}, own)
@@ -148,18 +135,7 @@ class Messages:
         return {"data": data, "format": format_}
 
     def _tool_result(self, part: ToolResult, pointer: str) -> JsonObject:
-        if isinstance(part.content, str):
-            text = part.content
-        else:
-            for index, piece in enumerate(part.content):
-                if not isinstance(piece, Text):
-                    # Moving it into a user message would put words into the user's mouth.
-                    raise UnsupportedParameter(
-                        f"{self._backend} takes only text as a tool's result; "
-                        "send the rest in a message of the role `user`.",
-                        pointer=f"{pointer}/content/{index}",
-                    )
-            text = "\n".join(piece.text for piece in part.content if isinstance(piece, Text))
+        text = "\n".join(result_texts(part, self._backend, pointer))
         theirs: JsonObject = {
             "role": "tool",
             "tool_call_id": part.tool_call_id,
@@ -189,12 +165,10 @@ class Messages:
                 if part.provider == self._backend and isinstance(part.data, dict) and "type" not in part.data:
                     extras.update(_handed_back(part.data))
                 else:
-                    self._drop_item(part, place)
+                    self._omissions.foreign_item(part, place)
             else:
-                raise UnsupportedParameter(
-                    "An assistant message holds only text and tool calls on this wire.", pointer=place
-                )
-        message: JsonObject = {"role": "assistant", "content": _plain(content) if content else None}
+                raise no_part_of_an_answer(part, self._backend, place)
+        message: JsonObject = {"role": "assistant", "content": plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls
         if self._options.reasoning_back and (thoughts or (calls and self._options.reasoning_beside_calls)):
@@ -217,33 +191,37 @@ class Messages:
 
     def _take_reasoning(self, part: Reasoning, pointer: str, thoughts: list[str], states: list[Any]) -> None:
         state = part.provider_state
-        if state is not None and state.provider != self._backend:
-            self._omissions.note(
-                "provider_state_dropped",
-                pointer,
-                f"this reasoning belongs to {state.provider}; {self._backend} cannot use it",
-            )
-            return
-        if state is not None and not isinstance(state.data, list):
-            self._omissions.note(
-                "provider_state_dropped",
-                pointer,
-                f"this reasoning is of another wire of {self._backend}; this model cannot use it",
-            )
-            return
         if state is not None:
+            if state.provider != self._backend or not isinstance(state.data, list):
+                self._omissions.foreign_reasoning(state, pointer)
+                return
             states.extend(state.data)
         if self._options.reasoning_back is None:
             if state is None:
-                self._omissions.note("part_dropped", pointer, f"{self._backend} takes no reasoning back")
+                self._omissions.note("part_dropped", pointer, "takes no reasoning back")
         elif part.text:
             thoughts.append(part.text)
 
-    def _drop_item(self, part: ProviderItem, pointer: str) -> None:
-        detail = f"this item belongs to {part.provider}; {self._backend} cannot use it"
-        if part.provider == self._backend:
-            detail = f"this item is of another wire of {self._backend}; this model cannot use it"
-        self._omissions.note("part_dropped", pointer, detail)
+    def _in_turns(self, messages: list[JsonObject], origins: list[int]) -> tuple[list[JsonObject], list[int]]:
+        """Puts system messages first and joins messages of one role that follow each other; the results of tools stay
+        each its own."""
+        turns: list[JsonObject] = []
+        kept: list[int] = []
+        prompts = 0
+        for message, origin in zip(messages, origins, strict=True):
+            role = message["role"]
+            if role == self._options.system_role:
+                if len(turns) > prompts:
+                    self._omissions.system_moved(origin)
+                turns.insert(prompts, message)
+                kept.insert(prompts, origin)
+                prompts += 1
+            elif role in ("user", "assistant") and turns and turns[-1]["role"] == role:
+                _join(turns[-1], message)
+            else:
+                turns.append(dict(message))
+                kept.append(origin)
+        return turns, kept
 
 
 def _handed_back(data: JsonObject) -> JsonObject:
@@ -252,23 +230,14 @@ def _handed_back(data: JsonObject) -> JsonObject:
     return {**data, "audio": {"id": audio["id"]}} if isinstance(audio, dict) and "id" in audio else data
 
 
-def _in_turns(messages: list[JsonObject], origins: list[int]) -> tuple[list[JsonObject], list[int]]:
-    """Joins messages of one role that follow each other; the results of tools stay each its own."""
-    turns: list[JsonObject] = []
-    kept: list[int] = []
-    for message, origin in zip(messages, origins, strict=True):
-        last = turns[-1] if turns else {}
-        if message["role"] not in ("user", "assistant") or last.get("role") != message["role"]:
-            turns.append(dict(message))
-            kept.append(origin)
-            continue
-        last["content"] = _joined(last.get("content"), message.get("content"))
-        for key, value in message.items():
-            if key == "tool_calls":
-                last[key] = [*last.get(key, ()), *value]
-            elif key not in ("role", "content"):
-                last[key] = value
-    return turns, kept
+def _join(last: JsonObject, message: JsonObject) -> None:
+    """Puts a message of the same role into the one before it."""
+    last["content"] = _joined(last.get("content"), message.get("content"))
+    for key, value in message.items():
+        if key == "tool_calls":
+            last[key] = [*last.get(key, ()), *value]
+        elif key not in ("role", "content"):
+            last[key] = value
 
 
 def _joined(first: Any, second: Any) -> Any:
@@ -280,24 +249,3 @@ def _joined(first: Any, second: Any) -> Any:
         *(second if isinstance(second, list) else [{"type": "text", "text": second}] if second else ()),
     ]
     return parts or None
-
-
-def _plain(content: list[JsonObject]) -> str | list[JsonObject]:
-    """A single text as a string: the form that every server and every chat template knows."""
-    if len(content) == 1 and content[0].keys() == {"type", "text"} and content[0]["type"] == "text":
-        text: str = content[0]["text"]
-        return text
-    return content
-
-
-def own_options(options: ProviderOptions | UnsetType, backend: str) -> Mapping[str, Any]:
-    """What a message, a part or a tool says to this backend alone."""
-    return options.get(backend, {}) if options else {}
-
-
-def merged(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
-    """`value` with the options of a message, a part or a tool in it, objects merged key by key."""
-    for key, wanted in own.items():
-        given = value.get(key)
-        value[key] = merged(dict(given), wanted) if isinstance(given, dict) and isinstance(wanted, dict) else wanted
-    return value

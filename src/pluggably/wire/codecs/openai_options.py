@@ -101,7 +101,7 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # answer has no bound.
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     effort_field: EffortField = "reasoning_effort"
-    # The efforts that are understood; another is dropped with a warning. Empty: all.
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
     efforts: tuple[Effort, ...] = ()
     # The fields that turn reasoning off, where the effort `none` does not: `{"thinking": {"type": "disabled"}}`.
     effort_none: dict[str, Any] = {}

@@ -10,7 +10,7 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
@@ -27,9 +27,10 @@ from pluggably.domain.generation import (
     ToolChoice,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_messages import Messages, merged, own_options
+from pluggably.wire.codecs.openai_messages import Messages
 from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, efforts_of, lacks_of, rules_for
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
@@ -62,7 +63,7 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     if stream:
         value["stream"] = True
     _put_text_parameters(value, request.text, options, lacks, omissions, backend)
-    _put_effort(value, request.text, model, options, lacks, omissions, backend)
+    _put_effort(value, request.text, model, options, lacks, omissions)
     put_tools(value, request, lacks, omissions, backend)
     put_response_format(value, request, lacks, backend)
     merge_own(value, request.provider_options.get(backend), backend)
@@ -107,7 +108,7 @@ def _put_text_parameters(
         if wanted is None:
             continue
         if name in lacks:
-            omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
+            omissions.parameter(name)
         else:
             value[name] = wanted
     stops = parameters.stops()
@@ -116,7 +117,7 @@ def _put_text_parameters(
         value["stop"] = stops
     if parameters.logprobs is not None:
         if "logprobs" in lacks:
-            omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
+            omissions.parameter("logprobs")
         else:
             value["logprobs"] = True
             value["top_logprobs"] = parameters.logprobs
@@ -129,29 +130,31 @@ def _put_effort(
     options: OpenAIOptions,
     lacks: frozenset[Lack],
     omissions: Omissions,
-    backend: str,
 ) -> None:
     if parameters.reasoning is None:
         return
-    effort, pointer = parameters.reasoning.effort, "/parameters/reasoning/effort"
+    asked = parameters.reasoning.effort
     known = efforts_of(options.efforts, options.model_rules, model)
     field = options.effort_field
     for rule in rules_for(options.model_rules, model):
         field = rule.effort_field or field
     if "reasoning" in lacks:
-        omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
-    elif effort == "none" and options.effort_none:
+        omissions.no_effort()
+        return
+    if asked == "none" and options.effort_none:
         value.update(options.effort_none)
-    elif known and effort not in known:
-        omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
-    elif field == "reasoning_effort":
+        return
+    effort = omissions.effort(asked, known) if known else asked
+    if effort is None:
+        return
+    if field == "reasoning_effort":
         value["reasoning_effort"] = effort
     elif field == "reasoning":
         value["reasoning"] = {"effort": effort}
     else:
         on = effort != "none"
         if on:
-            omissions.hint(pointer, f"{backend} only turns reasoning on or off for this model, and it is on")
+            omissions.effort_is_a_switch()
         value[field] = on if field == "enable_thinking" else {"type": "enabled" if on else "disabled"}
 
 
@@ -181,11 +184,18 @@ def put_tools(
         value["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice != "auto":  # the vendors' default where there are tools
         value["tool_choice"] = choice
-    if request.parallel_tool_calls is not None:
-        if "parallel_tool_calls" in lacks:
-            omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
-        else:
-            value["parallel_tool_calls"] = request.parallel_tool_calls
+    put_parallel_calls(value, request, lacks, omissions)
+
+
+def put_parallel_calls(
+    value: JsonObject, request: GenerationRequest, lacks: frozenset[Lack], omissions: Omissions
+) -> None:
+    if request.parallel_tool_calls is None:
+        return
+    if "parallel_tool_calls" not in lacks:
+        value["parallel_tool_calls"] = request.parallel_tool_calls
+    elif not request.parallel_tool_calls:
+        omissions.one_call_at_a_time()
 
 
 def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
@@ -223,12 +233,13 @@ def put_response_format(value: JsonObject, request: GenerationRequest, lacks: fr
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
 
 
-def check_format(wanted: ResponseFormat | None, lacks: frozenset[Lack], backend: str) -> None:
+def check_format(wanted: ResponseFormat | None, lacks: Collection[str], backend: str) -> None:
     """Raises: UnsupportedParameter for a form of answer that is not to be had."""
     if isinstance(wanted, JsonFormat) and "json" in lacks:
         detail = f"{backend} takes no `json` without a schema; use `json_schema`."
     elif isinstance(wanted, JsonSchemaFormat) and "json_schema" in lacks:
-        detail = f"{backend} takes no JSON Schema for this model; ask for `json` and describe it in the prompt."
+        instead = "" if "json" in lacks else "ask for `json` and "
+        detail = f"{backend} takes no JSON Schema for this model; {instead}describe the form in the prompt."
     else:
         return
     raise UnsupportedParameter(detail, pointer="/response_format")

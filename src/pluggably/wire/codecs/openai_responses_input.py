@@ -26,11 +26,11 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_media import MediaRules, file_name, result_text
-from pluggably.wire.codecs.openai_messages import merged, own_options
+from pluggably.errors import UnsupportedParameter
+from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
+from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.omissions import Omissions
 
 
 class InputItems:
@@ -59,41 +59,25 @@ class InputItems:
     def _items(self, message: Message, pointer: str) -> list[JsonObject]:
         role = self._system_role if message.role == "system" else message.role
         content = message.content
-        if isinstance(content, str):
-            if role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                    pointer=f"{pointer}/content",
-                )
+        if isinstance(content, str) and role != "tool":
             return [{"role": role, "content": content}]
-        if role == "assistant":
+        if role == "assistant" and not isinstance(content, str):
             return self._answer(content, pointer)
-        items: list[JsonObject] = []
+        results, others = told_apart(message, pointer, own_results=True)
+        items = [self._result(part, place) for part, place in results]
         parts: list[JsonObject] = []
-        for index, part in enumerate(content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(part, ToolResult):
-                items.append(self._result(part, place))
-            elif isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
+        for part, place in others:
+            if isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
                 items += self._omissions.own_item(part, place)
-            elif isinstance(part, Text | Image | File | Audio) and role != "tool":
-                parts.append(self._content(part, message.role, place))
-            elif role == "tool":
-                raise InvalidRequest(
-                    "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-                )
             else:
-                raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
+                parts.append(self._content(part, place))
         if parts or not content:
-            # Results first: the answers to calls must follow the message that made the calls.
-            items.append({"role": role, "content": _plain(parts)})
+            items.append({"role": role, "content": plain(parts)})
         return items
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _content(self, part: Text | Image | File | Audio, role: str, pointer: str) -> JsonObject:
-        if not isinstance(part, Text) and role == "system":
-            raise UnsupportedParameter("A system message holds only text on this wire.", pointer=pointer)
+    def _content(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "input_text", "text": part.text}, own)
@@ -102,7 +86,7 @@ class InputItems:
             return merged({"type": "input_image", "image_url": url, "detail": "auto"}, own)
         if isinstance(part, File):
             return merged(self._file(part, pointer), own)
-        raise UnsupportedParameter(f"{self._backend} takes no audio for this model.", pointer=pointer)
+        raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
 
     def _file(self, part: File, pointer: str) -> JsonObject:
         url = self._media_rules.file_url(part, pointer)
@@ -115,16 +99,14 @@ class InputItems:
         if isinstance(part.content, str):
             output = result_text(part, part.content)
         else:
-            output = [
-                self._content(piece, "tool", f"{pointer}/content/{index}") for index, piece in enumerate(part.content)
-            ]
+            output = [self._content(piece, f"{pointer}/content/{index}") for index, piece in enumerate(part.content)]
             if part.is_error:
                 first = part.content[0].text if part.content and isinstance(part.content[0], Text) else None
                 if first is None:
                     output.insert(0, {"type": "input_text", "text": result_text(part, "")})
                 else:
                     output[0]["text"] = result_text(part, first)
-            output = _plain(output)
+            output = plain(output)
         theirs: JsonObject = {"type": "function_call_output", "call_id": part.tool_call_id, "output": output}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
@@ -150,17 +132,5 @@ class InputItems:
                 call["arguments"] = part.arguments or "{}"  # empty arguments are no JSON
                 items.append(merged(call, own_options(part.provider_options, self._backend)))
             else:
-                raise UnsupportedParameter(
-                    "An assistant message holds only text and tool calls on this wire.", pointer=place
-                )
+                raise no_part_of_an_answer(part, self._backend, place)
         return items
-
-
-def _plain(content: list[JsonObject]) -> str | list[JsonObject]:
-    """A single text as a string, the form that every server knows."""
-    if not content:
-        return ""
-    if len(content) == 1 and content[0].keys() == {"type", "text"}:
-        text: str = content[0]["text"]
-        return text
-    return content

@@ -26,7 +26,7 @@ class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encrypted_reasoning: bool = True
     # What the model shows of its reasoning; None: nothing. OpenAI gives it to verified organisations only.
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = None
-    # The efforts that are understood; another is dropped with a warning. Empty: all.
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
     efforts: tuple[Effort, ...] = ()
     # A regular expression, matched from the start of the vendor's model id: models that give no streams. They are asked
     # for a whole answer, whose events then come at once.

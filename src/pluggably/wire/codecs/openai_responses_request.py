@@ -22,12 +22,18 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codec import Omissions
-from pluggably.wire.codecs.openai_messages import merged, own_options
 from pluggably.wire.codecs.openai_options import Lack, efforts_of, lacks_of
-from pluggably.wire.codecs.openai_request import Body, check_format, check_tool_choice, refuse_own
+from pluggably.wire.codecs.openai_request import (
+    Body,
+    check_format,
+    check_tool_choice,
+    put_parallel_calls,
+    refuse_own,
+)
 from pluggably.wire.codecs.openai_responses_input import InputItems
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
+from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation; `background` would be answered at once, by an
 # answer that has yet to be made.
@@ -80,16 +86,15 @@ def _put_parameters(
         if wanted is None:
             continue
         if name in lacks or name in _NO_FIELD:
-            omissions.hint(f"/parameters/{name}", f"{backend} takes no {name} for this model")
+            omissions.parameter(name)
         else:
             value[name] = wanted
-    effort, pointer = parameters.reasoning.effort if parameters.reasoning else None, "/parameters/reasoning/effort"
+    effort = parameters.reasoning.effort if parameters.reasoning else None
     known = efforts_of(options.efforts, options.model_rules, model)
     if effort is not None and "reasoning" in lacks:
-        omissions.hint(pointer, f"{backend} takes no reasoning effort for this model")
-    elif effort is not None and known and effort not in known:
-        omissions.hint(pointer, f"{backend} takes only the efforts {', '.join(known)} for this model")
-        effort = None
+        omissions.no_effort()
+    elif effort is not None and known:
+        effort = omissions.effort(effort, known)
     if "reasoning" not in lacks:
         reasoning: JsonObject = {"effort": effort} if effort is not None else {}
         if options.reasoning_summary is not None:
@@ -100,7 +105,7 @@ def _put_parameters(
             include.append("reasoning.encrypted_content")
     if parameters.logprobs is not None:
         if "logprobs" in lacks:
-            omissions.hint("/parameters/logprobs", f"{backend} gives no log probabilities for this model")
+            omissions.parameter("logprobs")
         else:
             value["top_logprobs"] = parameters.logprobs
             include.append("message.output_text.logprobs")
@@ -122,11 +127,7 @@ def _put_tools(
         value["tool_choice"] = {"type": "function", "name": choice.name}
     elif choice != "auto":  # the vendors' default
         value["tool_choice"] = choice
-    if request.parallel_tool_calls is not None:
-        if "parallel_tool_calls" in lacks:
-            omissions.hint("/parallel_tool_calls", f"{backend} decides itself how many tools are called at once")
-        else:
-            value["parallel_tool_calls"] = request.parallel_tool_calls
+    put_parallel_calls(value, request, lacks, omissions)
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
