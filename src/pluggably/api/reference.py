@@ -202,7 +202,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "routing": "Where the request may go.",
         "timeouts": "Limits in seconds, below the operator's own.",
         "provider_options": _PROVIDER_OPTIONS,
-        "on_unsupported": "What to do with a hint that the backend cannot honour: drop it and warn, or refuse.",
+        "on_unsupported": "What to do with a hint that the backend cannot honour as it stands: drop or change it and "
+        "warn, or refuse.",
         "stream": "Answer as a stream of events.",
         "background": "Not part of this version: only false is taken.",
         "keep_alive_s": "How long a local model stays loaded afterwards; null is the operator's default.",
