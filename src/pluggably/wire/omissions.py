@@ -2,7 +2,8 @@
 
 One of three things happens. What would make another answer of it is refused, by the codec itself. A hint is dropped
 (`hint`), or sent in another form (`change`), and told in `warnings`; a client that says `on_unsupported: error` has
-both refused. What only its own provider understands is left out and told, whatever the client says (`note`).
+both refused. What no client could have said in another way, such as another provider's state, is told and never
+refused (`note`).
 
 What happens at several providers has a method of its own here, so that it is the same code, place and sentence at each.
 A sentence goes on where the provider's name has begun it: "groq" + "takes no top_k for this model".
@@ -51,8 +52,10 @@ class Omissions:
         """Something that is sent in another form, so that its effect is another. Raises as `hint`."""
         self._lose("parameter_changed", pointer, why)
 
-    def note(self, code: Literal["part_dropped", "provider_state_dropped"], pointer: str, why: str) -> None:
-        """Something that says nothing to this provider."""
+    def note(
+        self, code: Literal["part_dropped", "provider_state_dropped", "parameter_changed"], pointer: str, why: str
+    ) -> None:
+        """Something of a conversation that says nothing to this provider, or that a model wrote so."""
         self.warned.append(Warned(GenerationWarning(code=code, parameter=pointer, detail=f"{self._backend} {why}")))
 
     def _lose(self, code: Literal["parameter_dropped", "parameter_changed"], pointer: str, why: str) -> None:
@@ -120,6 +123,13 @@ class Omissions:
 
     def empty_message(self, index: int) -> None:
         self.note("part_dropped", f"/input/{index}", "takes no message without content")
+
+    def wrapped_arguments(self, pointer: str, key: str) -> None:
+        self.note(
+            "parameter_changed",
+            f"{pointer}/arguments",
+            f"takes the arguments of a call only as a JSON object; these went as the `{key}` of one",
+        )
 
     def stateless_reasoning(self, pointer: str) -> None:
         self.note("part_dropped", pointer, "takes reasoning back only with its `provider_state`")

@@ -66,6 +66,7 @@ LOSSES: dict[str, Callable[[Omissions], object]] = {
 }
 NOTES: dict[str, Callable[[Omissions], object]] = {
     "empty": lambda lost: lost.empty_message(1),
+    "arguments": lambda lost: lost.wrapped_arguments("/input/1/content/0", "INVALID_JSON"),
     "stateless": lambda lost: lost.own_reasoning(Reasoning("hm"), "/input/1/content/0"),
     "reasoning": lambda lost: lost.foreign_reasoning(ProviderState("openai", {}), "/input/1/content/0"),
     "item": lambda lost: lost.own_item(ProviderItem("openai", {"type": "x"}), "/input/1/content/0"),

@@ -108,14 +108,10 @@ def only_text_as_result(backend: str, pointer: str) -> UnsupportedParameter:
 
 
 def arguments_of(part: ToolCall, omissions: Omissions, pointer: str) -> JsonObject:
-    """A call's arguments, for a wire that has them as an object and not as the text that a model wrote. Raises as
-    `Omissions.change`."""
+    """A call's arguments, for a wire that has them as an object and not as the text that a model wrote."""
     value = as_object(part.arguments)
     if INVALID_JSON in value and len(value) == 1:
-        omissions.change(
-            f"{pointer}/arguments",
-            f"takes the arguments of a call only as a JSON object; these went as the `{INVALID_JSON}` of one",
-        )
+        omissions.wrapped_arguments(pointer, INVALID_JSON)
     return value
 
 
