@@ -119,6 +119,8 @@ class OpenAICodec:
             return self._receive_embeddings(reply.body)
         if reply.headers.get("content-type", "").startswith("text/event-stream"):
             return whole_stream(self, reply.body)
+        if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
+            raise fault_in_answer(msgspec.json.decode(reply.body)[0]["error"], self._asked)
         completion = decode_completion(reply.body)
         if completion.error is not None:
             raise fault_in_answer(completion.error, self._asked)
