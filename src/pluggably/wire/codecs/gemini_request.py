@@ -62,12 +62,12 @@ class Body(Struct):
 
 def resource_of(address: Address, options: GeminiOptions) -> str:
     """The model as a step of the address. Raises: ModelNotFound."""
-    steps = address.model.split("/")
-    if all(map(_STEP.fullmatch, steps)):
-        if len(steps) == 1:
-            return options.resource.replace("{model}", address.model)
-        if steps[0] in options.collections:
-            return address.model
+    model = address.model
+    if _STEP.fullmatch(model):
+        return options.resource.replace("{model}", model)
+    steps = model.split("/")
+    if steps[0] in options.collections and all(map(_STEP.fullmatch, steps)):
+        return model
     raise ModelNotFound(f"{address.backend}: no model there can have this name.", pointer="/model")
 
 
@@ -158,18 +158,19 @@ def _put_thinking(
     backend: str,
 ) -> None:
     thinking: JsonObject = {}
-    effort, pointer = parameters.reasoning.effort if parameters.reasoning else None, "/parameters/reasoning/effort"
-    known = (*rule.levels, *rule.budgets)
-    if effort is not None and rule.models and not rule.thinks:
-        if effort != "none":
-            omissions.hint(pointer, f"{backend} has no reasoning for this model")
-    elif effort is not None and ((known and effort not in known) or (not known and effort == "none")):
-        told = f"takes only the efforts {', '.join(known)}" if known else "cannot turn reasoning off"
-        omissions.hint(pointer, f"{backend} {told} for this model")
-    elif effort is not None and effort in rule.budgets:
-        thinking["thinkingBudget"] = rule.budgets[effort]
-    elif effort is not None:
-        thinking["thinkingLevel"] = effort.upper()
+    effort = parameters.reasoning.effort if parameters.reasoning else None
+    if effort is not None:
+        pointer, known = "/parameters/reasoning/effort", (*rule.levels, *rule.budgets)
+        if rule.models and not known:
+            if effort != "none":
+                omissions.hint(pointer, f"{backend} has no reasoning for this model")
+        elif (known and effort not in known) or (not known and effort == "none"):
+            told = f"takes only the efforts {', '.join(known)}" if known else "cannot turn reasoning off"
+            omissions.hint(pointer, f"{backend} {told} for this model")
+        elif effort in rule.budgets:
+            thinking["thinkingBudget"] = rule.budgets[effort]
+        else:
+            thinking["thinkingLevel"] = effort.upper()
     if rule.thinks and options.thought_summaries and thinking.get("thinkingBudget") != 0:
         thinking["includeThoughts"] = True
     if thinking:
