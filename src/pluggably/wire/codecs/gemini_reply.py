@@ -173,10 +173,10 @@ decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_embeddings = msgspec.json.Decoder(Embeddings).decode
 
 
-def raw_part(data: bytes, candidate: int, part: int) -> JsonObject:
-    """A part as it came. Raises: whatever is wrong with it."""
-    found = msgspec.json.decode(data)["candidates"][candidate]["content"]["parts"][part]
-    return msgspec.convert(found, dict[str, Any])
+def raw_part(data: bytes, number: int) -> JsonObject:
+    """A part of the first candidate as it came. Raises: whatever is wrong with it."""
+    candidate = next(each for each in msgspec.json.decode(data)["candidates"] if not each.get("index"))
+    return msgspec.convert(candidate["content"]["parts"][number], dict[str, Any])
 
 
 # ── arguments in pieces ─────────────────────────────────────────────────────────────────────────────────────────────
