@@ -152,19 +152,20 @@ class BedrockCodec:
 
     def begin(self, request: GenerationRequest, address: Address) -> Step:
         self._request = request
-        path = f"{address.base_url}/model/{quoted_model(address.model, address.backend)}"
-        self._asked = Asked(backend=address.backend, model=address.model, modality=request.modality)
+        backend, model = address.backend, address.model
+        path = f"{address.base_url}/model/{quoted_model(model, backend)}"
         if request.modality == "embedding":
-            form = embedding_form(request, address.model, address.backend)
+            self._asked = Asked(backend=backend, model=model, modality="embedding")
+            form = embedding_form(request, model, backend)
             self._embeddings = EmbeddingCalls(
                 request.texts,
                 lambda texts: HttpCall(url=f"{path}/invoke", headers=JSON_HEADERS, body=json_body(form.body(texts))),
-                address.backend,
+                backend,
                 texts_per_call=form.texts_per_call,
             )
             return Step((), self._embeddings.next())
-        body = converse_body(request, address.model, address.backend, self._options)
-        self._asked = msgspec.structs.replace(self._asked, origins=body.origins)
+        body = converse_body(request, model, backend, self._options)
+        self._asked = Asked(backend=backend, model=model, modality=request.modality, origins=body.origins)
         call = HttpCall(
             url=f"{path}/converse-stream" if address.stream else f"{path}/converse",
             headers=STREAM_HEADERS if address.stream else JSON_HEADERS,

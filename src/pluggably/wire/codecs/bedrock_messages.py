@@ -57,6 +57,7 @@ class Conversation:
 
     def build(self, messages: Sequence[Message]) -> None:
         """Raises: UnsupportedParameter, InvalidRequest."""
+        last: JsonObject | None = None
         for index, message in enumerate(messages):
             pointer = f"/input/{index}"
             if message.role == "system":
@@ -68,10 +69,11 @@ class Conversation:
             blocks = self._blocks(message, role, pointer)
             if not blocks:
                 continue
-            if self.messages and self.messages[-1]["role"] == role:
-                self.messages[-1]["content"] += blocks
+            if last is not None and last["role"] == role:
+                last["content"] += blocks
             else:
-                self.messages.append({"role": role, "content": blocks})
+                last = {"role": role, "content": blocks}
+                self.messages.append(last)
                 self.origins.append(index)
         if not self.messages:
             raise InvalidRequest(f"{self._backend} needs a message that is not empty.", pointer="/input")
@@ -83,6 +85,8 @@ class Conversation:
             self.messages.insert(0, {"role": "user", "content": [{"text": FIRST_WORDS}]})
             self.origins.insert(0, 0)
         for message, origin in zip(self.messages, self.origins, strict=True):
+            if "text" in message["content"][0]:
+                continue  # nearly always
             kinds = {key for block in message["content"] for key in block}
             if "document" in kinds and "text" not in kinds:
                 self._omissions.hint(f"/input/{origin}", "a document needs a text beside it there, so one was added")
@@ -93,9 +97,10 @@ class Conversation:
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
 
     def _system(self, message: Message, pointer: str) -> list[JsonObject]:
-        parts: Sequence[Part] = [Text(message.content)] if isinstance(message.content, str) else message.content
+        if isinstance(message.content, str):
+            return self._prose(message.content, message)
         blocks: list[JsonObject] = []
-        for index, part in enumerate(parts):
+        for index, part in enumerate(message.content):
             if not isinstance(part, Text):
                 raise UnsupportedParameter(
                     "A system message holds only text there.", pointer=f"{pointer}/content/{index}"
@@ -105,14 +110,13 @@ class Conversation:
 
     def _blocks(self, message: Message, role: str, pointer: str) -> list[JsonObject]:
         content = message.content
-        own = own_options(message.provider_options, self._backend)
         if isinstance(content, str):
             if message.role == "tool":
                 raise InvalidRequest(
                     "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
                     pointer=f"{pointer}/content",
                 )
-            return self._text(content, {}) + _cache_points(own)
+            return self._prose(content, message)
         results: list[JsonObject] = []
         others: list[JsonObject] = []
         for index, part in enumerate(content):
@@ -129,7 +133,13 @@ class Conversation:
                 others += self._content(part, place)
         # Results first: they must follow the calls.
         blocks = results + others
-        return blocks + _cache_points(own) if blocks else blocks
+        return blocks + _cache_points(own_options(message.provider_options, self._backend)) if blocks else blocks
+
+    def _prose(self, text: str, message: Message) -> list[JsonObject]:
+        """A message that is but a text; a blank one is refused, and says nothing."""
+        blocks: list[JsonObject] = [{"text": text}] if text.strip() else []
+        own = own_options(message.provider_options, self._backend)
+        return blocks + _cache_points(own) if own else blocks
 
     def _content(self, part: Part, pointer: str) -> list[JsonObject]:
         """What a user or a tool says."""

@@ -77,7 +77,6 @@ from pluggably.wire.codecs.openai_faults import Asked, shown
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
 
-
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91
 

@@ -43,7 +43,7 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 # What is assumed of a model that no rule names: nothing that would have to be sent unasked.
 _UNKNOWN = ModelRule(models="")
 # Clients name the models, so there may be any number.
-_MAX_FOUND = 500
+_MAX_RULES = 500
 
 
 class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -71,17 +71,17 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     extra_body: dict[str, Any] = {}
 
     @cached_property
-    def _found(self) -> dict[str, ModelRule]:
+    def _rules(self) -> dict[str, ModelRule]:
         return {}
 
     def rule_for(self, model: str) -> ModelRule:
-        rule = self._found.get(model)
+        rule = self._rules.get(model)
         if rule is None:
-            if len(self._found) >= _MAX_FOUND:
-                self._found.clear()
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()
             name = model.rpartition("/")[2]
             rule = next((rule for rule in self.model_rules if re.match(rule.models, name)), _UNKNOWN)
-            self._found[model] = rule
+            self._rules[model] = rule
         return rule
 
     def lacks_of(self, rule: ModelRule) -> frozenset[Lack]:

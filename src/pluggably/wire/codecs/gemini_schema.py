@@ -14,9 +14,9 @@ from typing import Any
 
 from pluggably.domain.generation import JsonObject
 
-_KEPT = frozenset(("$id", "$anchor", "type", "format", "title", "description", "required", "propertyOrdering")) | frozenset(
-    ("minItems", "maxItems", "minimum", "maximum")
-)
+_KEPT = frozenset(
+    ("$id", "$anchor", "type", "format", "title", "description", "required", "propertyOrdering")
+) | frozenset(("minItems", "maxItems", "minimum", "maximum"))
 _SCHEMAS_BY_NAME = frozenset(("properties", "$defs"))
 _LISTS_OF_SCHEMAS = frozenset(("anyOf", "oneOf", "prefixItems"))
 # These may also be `true` or `false`.
