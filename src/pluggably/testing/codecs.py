@@ -24,7 +24,7 @@ A conversation (every field but `request` may be left out):
      "reply": {"status": 200, "headers": {…}, "json": {…} | "text": "…" | "sse": [{…}, "[DONE]"]
                | "eventstream": [{"messageStart": {…}}, …] | "ndjson": [{…}, …], "after": "…" | […]},
      "then": [{"call": {…}, "reply": {…}}, …],
-     "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "warnings": […]},
+     "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "breakdown": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
      "complete_after": 7}
 
@@ -33,8 +33,8 @@ Lists of lines are joined by newlines in `text` and `after`. An `eventstream` en
 payload; `exception:` or `error:` may stand before a name. Where a stream is asked for and the reply's `Content-Type` is
 JSON, it is received whole. `then` are the calls that follow a whole reply, each as `call` and `reply` above. In what is
 expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given, headers likewise;
-everything else is compared whole. `complete_after` is for a wire without an end mark: the number of events after which
-the answer is complete (otherwise: all)."""
+everything else is compared whole. `breakdown` has the counts of `Breakdown` that are not 0. `complete_after` is for a
+wire without an end mark: the number of events after which the answer is complete (otherwise: all)."""
 
 from __future__ import annotations
 
@@ -499,6 +499,8 @@ def _same_answer(expected: Json, events: Iterable[Event]) -> None:
     counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
     usage = {name: getattr(fold.usage, name) for name in counts}
     _same({**dict.fromkeys(counts), **expected.get("usage", {})}, usage, "usage")
+    apart = {name: count for name, count in msgspec.to_builtins(fold.breakdown or {}).items() if count}
+    _same(expected.get("breakdown", {}), apart, "breakdown")
     warnings = msgspec.to_builtins(fold.warnings)
     wanted = expected.get("warnings", [])
     assert len(warnings) == len(wanted), f"warnings: {warnings}"

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
+    Breakdown,
     Completed,
     Event,
     FinishReason,
@@ -68,6 +69,7 @@ from pluggably.wire.codecs.gemini_reply import (
     FunctionCall,
     GrowingArguments,
     TokenCounts,
+    breakdown_of,
     decode_chunk,
     decode_embeddings,
     raw_part,
@@ -98,6 +100,7 @@ class GeminiCodec:
         self._finish_reason: str | None = None
         self._finish_message = ""
         self._counts: TokenCounts | None = None
+        self._breakdown: Breakdown | None = None
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +178,7 @@ class GeminiCodec:
         if answer.error is not None:
             raise fault_in_answer(answer.error, self._asked)
         vectors = answer.embeddings or [] if answer.embedding is None else [answer.embedding]
-        usage = answer.usage_metadata.reported() if answer.usage_metadata is not None else None
+        usage = answer.usage_metadata.reported(None) if answer.usage_metadata is not None else None
         return self._embeddings.received([vector.values for vector in vectors], usage)
 
     def _take(self, data: bytes) -> list[Event]:
@@ -191,8 +194,10 @@ class GeminiCodec:
             if not candidate.index:  # of several the first one is the answer; their count is nothing of ours
                 events = self._take_candidate(candidate, data)
         if counts is not None and counts != self._counts:  # it comes with every piece
+            if self._counts is None or self._finish_reason is not None:  # the first and the last know
+                self._breakdown = breakdown_of(data)
             self._counts = counts
-            events.append(counts.reported())
+            events.append(counts.reported(self._breakdown))
         if not candidates:
             self._check(chunk)
         return events
