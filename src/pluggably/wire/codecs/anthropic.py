@@ -290,7 +290,9 @@ class AnthropicCodec:
         backend = self._asked.backend
         has_calls = self._items.has_tool_calls
         events: list[Event] = []
-        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "tool_calls" if has_calls else "stop")
+        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "stop")
+        if has_calls and reason == "stop":
+            reason = "tool_calls"
         if reason == "content_filter" and self._stop_details is not None and self._stop_details.explanation:
             events += self._items.refusal(self._stop_details.explanation)
         events += self._items.close()

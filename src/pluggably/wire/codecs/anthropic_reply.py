@@ -16,7 +16,9 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Breakdown, FinishReason, JsonObject, UsageReported
 
-# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on.
+# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on. `refusal` is the
+# word of classifiers beside the model; one that refuses in words ends its turn as with any answer
+# (…/test-and-evaluate/strengthen-guardrails/handle-streaming-refusals).
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",

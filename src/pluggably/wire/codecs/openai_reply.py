@@ -44,6 +44,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
+    "refusal": "content_filter",
     # Z.ai: docs.z.ai/api-reference/llm, "Chat Completion" (2026-11)
     "sensitive": "content_filter",
     "model_context_window_exceeded": "length",
