@@ -307,8 +307,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "completed_at": "When it ended, well or not; null before.",
         "expires_at": "When it is forgotten; null for one that is not kept.",
         "output": "The items, in order.",
-        "finish_reason": "Who ended it: the model (`stop`, `tool_calls`), a limit (`length`), a filter (`content_filter`), whoever "
-        "asked (`cancelled`), or an `error`; null while it runs.",
+        "finish_reason": "Who ended it: the model (`stop`, `tool_calls`), a limit (`length`), a filter "
+        "(`content_filter`), whoever asked (`cancelled`), or an `error`; null while it runs.",
         "usage": "What it used.",
         "warnings": "What was asked for and not done.",
         "error": "What went wrong; null unless `status` is `failed`.",

@@ -164,6 +164,9 @@ class AnthropicCodec:
         data = frame.data
         if self._completed or not data or frame.kind == "ping":
             return NOTHING
+        if frame.kind == "error" and b'"type"' not in data:  # of whatever stands before the API
+            said = msgspec.json.decode(data)
+            raise fault_in_answer(said.get("error", said), self._asked)
         event = decode_event(data)
         delta = event.delta
         if delta is not None and delta.type == "text_delta" and self._kind == "text":

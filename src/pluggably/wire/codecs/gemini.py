@@ -239,6 +239,8 @@ class GeminiCodec:
                 f"{self._asked.backend} blocked the prompt ({shown(feedback.block_reason, 60)}).", pointer="/input"
             )
         if feedback is None and chunk.usage_metadata is None:
+            if chunk.message is not None:  # of whatever stands before the API
+                raise fault_in_answer({"message": chunk.message}, self._asked)
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a candidate.")
 
     # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────

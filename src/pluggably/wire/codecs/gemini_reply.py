@@ -162,6 +162,7 @@ class Chunk(Struct, gc=False, rename="camel"):
     prompt_feedback: PromptFeedback | None = None
     usage_metadata: TokenCounts | None = None
     error: Any = None
+    message: str | None = None
 
 
 class Vector(Struct):
