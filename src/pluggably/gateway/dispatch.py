@@ -245,7 +245,8 @@ class Run:
             lambda target: health.admits(target, self),
             snapshot.rules,
             random.random,
-            self._began + longest_s,
+            # An attempt's timer may run out a moment early; the moment is not enough for another.
+            self._began + longest_s - SHORT_S,
         )
 
     async def _prepare(self, attempt: Attempt) -> GenerationRequest:
