@@ -9,13 +9,28 @@ import pytest
 from pluggably.errors import BackendInvalidResponse
 from pluggably.testing import eventstream, framers
 from pluggably.wire.codec import Frame
-from pluggably.wire.framing import EventStreamFramer, NdjsonFramer, SseFramer
+from pluggably.wire.framing import BARE_LIMIT_BYTES, EventStreamFramer, NdjsonFramer, SseFramer
 
 
 @pytest.mark.parametrize("case", framers.SSE_CASES, ids=lambda case: case.rule)
 def test_server_sent_events_mean_what_their_specification_says(case: framers.Case) -> None:
     """One rule of the specification, however the bytes are cut."""
     framers.check_framer(SseFramer, [case])
+
+
+@pytest.mark.parametrize("case", framers.BARE_JSON_CASES, ids=lambda case: case.rule)
+def test_an_error_outside_of_every_event_is_told(case: framers.Case) -> None:
+    """One form of it, however the bytes are cut."""
+    framers.check_framer(SseFramer, [case])
+
+
+def test_json_that_never_ends_is_held_only_so_far() -> None:
+    """Between events, where nothing else would count it; what comes after it is told again."""
+    framer = SseFramer()
+    assert framer.feed(b'{"error": [\n') == []
+    for _ in range(BARE_LIMIT_BYTES // 1000 + 1):
+        assert framer.feed(b'"' + b"x" * 1000 + b'",\ndata: a\n\n') == [Frame("", b"a")]
+    assert framer.feed(b'{"error": 1}\n') == [Frame("error", b'{"error":1}')]
 
 
 @pytest.mark.parametrize("case", framers.NDJSON_CASES, ids=lambda case: case.rule)

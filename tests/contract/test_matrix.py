@@ -95,6 +95,7 @@ CONVERSATIONS = {
     ),
     "reasoning": Conversation({"input": "Think"}, Told(thoughts=["I", " think."], words=["It", " is 42."])),
     "content filter": Conversation({"input": "Say it"}, Told(words=["Well", " then"], ends="content_filter")),
+    "nothing but a filter": Conversation({"input": "Say it"}, Told(ends="content_filter")),
     "cut short": Conversation(
         {"input": "Say much", "parameters": {"max_output_tokens": 1234}},
         Told(words=["As", " follows"], ends="length"),
@@ -129,6 +130,7 @@ CANNOT = {
     ("mistral", "content filter"): "pluggably.wire.codecs.mistral_reply:FINISH_REASONS",
     ("ollama", "content filter"): "pluggably.wire.codecs.ollama:_FINISH_REASONS",
 }
+CANNOT |= {(wire, "nothing but a filter"): where for (wire, name), where in CANNOT.items() if name == "content filter"}
 CELLS = [pytest.param(wire, name, id=f"{wire}: {name}") for name in CONVERSATIONS for wire in WIRES]
 
 
@@ -222,7 +224,8 @@ def test_a_conversation_is_the_same_on_every_wire(wire: str, name: str, stream: 
     ("wire", "ends"), [("openai", "stop"), ("openai_responses", "stop"), ("anthropic", "content_filter")]
 )
 def test_a_refusal_in_words_is_an_item_of_its_own(wire: str, ends: str, stream: bool) -> None:
-    """On the wires that have one; OpenAI says that such an answer stopped by itself, Anthropic that it was made to."""
+    """On the wires that have one. At OpenAI the model says it and stops by itself; at Anthropic a filter does
+    (docs/finish-reasons.md)."""
     fold = answered(wire, codecs.generation_request({"input": "Say it"}), Told(refusal=["I", " will not."]), stream)
     assert common(fold.output()) == [{"type": "refusal", "text": "I will not."}]
     assert fold.finish_reason == ends

@@ -95,6 +95,7 @@ def gemini(told: Told) -> Forms:
         parts.append({"functionCall": {"id": id_, "name": name, "args": json.loads(arguments)}})
     if told.calls:
         parts[-len(told.calls)]["thoughtSignature"] = fake_gemini.SIGNATURE
+    parts = parts or [{"text": ""}]
     reason = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}.get(told.ends, "STOP")
     asked: Json = {"contents": [{"parts": [{"text": "Hi"}]}]}
     pieces = [fake_gemini._piece(asked, parts, number, reason) for number in range(len(parts))]

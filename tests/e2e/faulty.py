@@ -140,6 +140,13 @@ async def _error_late(_: Faulty, call: Call) -> None:
         await call.send(whole(200, json.dumps(SERVER_ERROR).encode()))
 
 
+@fault("error-bare-late")
+async def _error_bare_late(_: Faulty, call: Call) -> None:
+    """As the last but without `data:`, over several lines, and without a line end."""
+    await call.begin()
+    await call.send(json.dumps(SERVER_ERROR, indent=2).encode())
+
+
 @fault("comments-only")
 async def _comments_only(_: Faulty, call: Call) -> None:
     await call.send(head(200, "text/event-stream"))
@@ -184,6 +191,8 @@ says("html-502", lambda call: whole(502, PAGE, "text/html"))
 says("text-200", lambda call: whole(200, b"hello", "text/plain"))
 says("empty-200", lambda call: whole(200, b"", "text/event-stream" if call.streams else "application/json"))
 says("error-in-200", lambda call: whole(200, json.dumps(SERVER_ERROR).encode()))
+says("error-bare", lambda call: whole(200, json.dumps([SERVER_ERROR], indent=1).encode(), "text/event-stream"))
+says("no-stream", lambda call: whole(200, json.dumps(WHOLE).encode()))
 says("status-500", lambda call: whole(500, json.dumps(SERVER_ERROR).encode()))
 says("no-http", lambda call: b"220 mail.example ESMTP\r\n")
 says("truncated-early", lambda call: head(200, "text/event-stream") if call.streams else head(200, "x/y", 100) + b"{")

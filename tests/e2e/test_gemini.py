@@ -97,12 +97,36 @@ def test_an_error_blames_the_right_side(client: Client, model: str, status: int,
     assert PROVIDER_KEY not in reply.body.decode()
 
 
-@pytest.mark.parametrize("model", ["ends-2", "error-in-200-2"])
-def test_a_stream_that_breaks_off_keeps_what_came(client: Client, model: str) -> None:
-    """It fails with an error, and never as an answer."""
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ("ends-2", "backend_invalid_response"),
+        ("error-in-200-2", "backend_error"),
+        ("error-bare-200-2", "backend_error"),
+        ("error-list-200-2", "backend_error"),
+    ],
+)
+def test_a_stream_that_breaks_off_keeps_what_came(client: Client, model: str, code: str) -> None:
+    """It fails with the vendor's own error where there is one, in whatever form, and never as an answer."""
     generation = client.stream(f"google/{model}").end()
     assert (generation["status"], generation["finish_reason"]) == ("failed", "error")
+    assert generation["error"]["code"] == code
+    assert ("overloaded" in generation["error"]["detail"]) == (code == "backend_error")
     assert generation["output"][0]["text"] == "w0 w1"
+
+
+@pytest.mark.parametrize("model", ["error-bare-200-0", "error-list-200-0", "error-whole"])
+def test_an_error_in_place_of_a_stream_is_an_ordinary_one(client: Client, model: str) -> None:
+    """Although the vendor's status is 200."""
+    refusal = client.stream(f"google/{model}").refusal
+    assert refusal is not None
+    assert (refusal.status, refusal.error["code"]) == (502, "backend_error")
+    assert "overloaded" in refusal.error["detail"]
+
+
+def test_a_service_that_does_not_stream_answers_at_once(client: Client) -> None:
+    """All the pieces in one list are the same answer."""
+    assert client.stream("google/no-stream").end()["output"][0]["text"] == "w0 w1 w2"
 
 
 def test_a_client_that_leaves_ends_the_work(client: Client, gemini: FakeGemini) -> None:

@@ -29,6 +29,7 @@ BEFORE_OUTPUT: dict[str, tuple[str, tuple[int, int], int | None]] = {
     "text-200": ("backend_invalid_response", (2, 2), None),
     "empty-200": ("backend_invalid_response", (2, 2), None),
     "error-in-200": ("backend_error", (2, 2), None),
+    "error-bare": ("backend_error", (2, 2), None),
     "status-500": ("backend_error", (2, 2), 500),
     "truncated-early": ("backend_invalid_response", (2, 2), None),
     "false-gzip": ("backend_invalid_response", (2, 2), None),
@@ -45,6 +46,7 @@ AFTER_OUTPUT = {
     "reset-late": "backend_invalid_response",
     "truncated-late": "backend_invalid_response",
     "error-late": "backend_error",
+    "error-bare-late": "backend_error",
     "stall-late": "backend_timeout",
 }
 # fault → the least that is waited
@@ -57,7 +59,7 @@ LIMITED = {
     "limited-nan": 0.25,
     "limited-nonsense": 0.25,
 }
-OTHERS = ("drip", "gzip", "storm", "content-filter", "limited-20", "limited-for-ever")
+OTHERS = ("drip", "gzip", "no-stream", "storm", "content-filter", "limited-20", "limited-for-ever")
 RAW = {*BEFORE_OUTPUT, *AFTER_OUTPUT, *LIMITED, *OTHERS} - {"refused", "nowhere"}
 
 
@@ -235,9 +237,9 @@ def test_half_of_a_plain_answer_is_none_where_it_was_asked_for_as_a_stream(clien
 
 
 @BOTH
-@pytest.mark.parametrize("fault", ["drip", "gzip"])
+@pytest.mark.parametrize("fault", ["drip", "gzip", "no-stream"])
 def test_what_is_odd_but_whole_is_an_answer(client: Client, fault: str, stream: bool) -> None:
-    """A byte at a time, or compressed: nothing failed, so nothing is tried again."""
+    """A byte at a time, compressed, or at once in place of a stream: nothing failed, so nothing is tried again."""
     generation = ask(client, f"{fault}/m", stream)
     assert (said(generation), generation["attempts"]) == (TEXT, [])
 

@@ -106,8 +106,9 @@ def test_it_breaks_on_demand(fake: FakeGemini, models: Any) -> None:
         assert raised.value.code == status
     with pytest.raises(errors.ClientError):
         ask(models, "nothing")
-    with pytest.raises(errors.APIError):
-        list(models.generate_content_stream(model="error-in-200-2", contents="Hello"))
+    for model in ("error-in-200-2", "error-bare-200-2"):
+        with pytest.raises(errors.ServerError, match="overloaded"):
+            list(models.generate_content_stream(model=model, contents="Hello"))
     cut = list(models.generate_content_stream(model="ends-2", contents="Hello"))
     assert [piece.candidates[0].finish_reason for piece in cut] == [None, None]
     assert ask(models, "blocked").prompt_feedback.block_reason is types.BlockedReason.SAFETY

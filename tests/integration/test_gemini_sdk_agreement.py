@@ -31,6 +31,7 @@ SENT = [each for each in TEXT if each.refused is None and each.title not in UNSE
 # Forms of an answer that the SDK does not read where it asked for another, and what it warns of.
 UNREADABLE = {
     "stream-where-plain-was-asked",
+    "plain-where-stream-was-asked",
     "pieces-in-a-list",
     "only-the-first-candidate",
     "unknown-reason-after-text",

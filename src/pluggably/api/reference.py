@@ -277,7 +277,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "provider_options": _PROVIDER_OPTIONS,
     },
     "ProviderState": {"provider": "Whose it is.", "data": "Opaque."},
-    "Refusal": {"text": "Why the model declined.", "provider_options": _PROVIDER_OPTIONS},
+    "Refusal": {
+        "text": "What is said in place of an answer: the model declines, or a filter tells why.",
+        "provider_options": _PROVIDER_OPTIONS,
+    },
     "ProviderItem": {"provider": "Whose it is.", "data": "The block as the vendor sent it."},
     "Embedding": {"vector": "The embedding.", "input_index": "Which of the inputs it belongs to, from 0."},
     "Tool": {
@@ -305,7 +308,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "completed_at": "When it ended, well or not; null before.",
         "expires_at": "When it is forgotten; null for one that is not kept.",
         "output": "The items, in order.",
-        "finish_reason": "Why it ended; null while it runs.",
+        "finish_reason": "Who ended it: the model (`stop`, `tool_calls`), a limit (`length`), a filter "
+        "(`content_filter`), whoever asked (`cancelled`), or an `error`; null while it runs.",
         "usage": "What it used.",
         "warnings": "What was asked for and not done as it was asked.",
         "error": "What went wrong; null unless `status` is `failed`.",

@@ -337,6 +337,18 @@ class Leased(Struct, frozen=True):
     queued_s: float
 
 
+class Breakdown(Struct, frozen=True, kw_only=True):
+    """Of what a backend counted, the tokens that may have a rate of their own. Clients see it only in the cost."""
+
+    # Of the input: written into a cache, and of these, for an hour and not for minutes.
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    # Of the input, of its cached part, and of the output.
+    audio_input_tokens: int = 0
+    cached_audio_tokens: int = 0
+    audio_output_tokens: int = 0
+
+
 class UsageReported(Struct, frozen=True, kw_only=True):
     """What the backend says it used, so far: told as it is known, so that a failure keeps it. The latest stands."""
 
@@ -346,6 +358,8 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int | None = None
     # Where the backend tells its price for this one answer.
     cost_usd: str | None = None
+    # None: nothing of it has another rate than its kind.
+    breakdown: Breakdown | None = None
 
 
 class Warned(Struct, frozen=True):
@@ -419,6 +433,7 @@ class Fold:
 
     def __init__(self) -> None:
         self.usage = Usage()
+        self.breakdown: Breakdown | None = None
         self.warnings: list[GenerationWarning] = []
         self.served_by: ServedBy | None = None
         self.finish_reason: FinishReason | None = None
@@ -441,6 +456,7 @@ class Fold:
                 self.usage.output_tokens = event.output_tokens
                 self.usage.reasoning_tokens = event.reasoning_tokens
                 self.usage.cost_usd = event.cost_usd
+                self.breakdown = event.breakdown
             elif type(event) is Warned:
                 self.warnings.append(event.warning)
             elif type(event) is Started:

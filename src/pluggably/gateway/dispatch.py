@@ -46,7 +46,6 @@ from pluggably.domain.generation import (
     TextParameters,
     Timeouts,
     ToolCall,
-    Usage,
 )
 from pluggably.domain.ids import new_id
 from pluggably.errors import BackendError, InternalError, Overloaded, PluggablyError, ShuttingDown
@@ -217,7 +216,7 @@ class Run:
             if self._media is not None:
                 self._media.close()
             try:
-                await self._settle(usage)
+                await self._settle(self._fold)
             finally:
                 self._ended = self._standing()
                 self._dispatch.ledger.record(self._ended, self.target, self.line)
@@ -246,7 +245,8 @@ class Run:
             lambda target: health.admits(target, self),
             snapshot.rules,
             random.random,
-            self._began + longest_s,
+            # An attempt's timer may run out a moment early; the moment is not enough for another.
+            self._began + longest_s - SHORT_S,
         )
 
     async def _prepare(self, attempt: Attempt) -> GenerationRequest:
@@ -329,8 +329,9 @@ class Run:
         pursuit.extend(queued_s)
         used = Fold()
         used.add(self._held)
-        usage = used.usage if self._started_at is None else self._fold.usage
-        await self._settle(usage)
+        fold = used if self._started_at is None else self._fold
+        usage = fold.usage
+        await self._settle(fold)
         self._attempts.append(
             FailedAttempt(
                 backend=target.backend,
@@ -364,10 +365,10 @@ class Run:
         )
         return following
 
-    async def _settle(self, usage: Usage) -> None:
+    async def _settle(self, fold: Fold) -> None:
         snapshot = self._snapshot
         price_list, told = snapshot.price_lists.get(self.target.backend), snapshot.told_price(self.target)
-        await self._dispatch.ledger.settle(usage, self.target, price_list, told)
+        await self._dispatch.ledger.settle(fold.usage, self.target, price_list, told, fold.breakdown)
 
     def _failed(self, error: PluggablyError) -> PluggablyError:
         if isinstance(error, BackendError) and error.backend is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pluggably.domain.catalog import Price, Target
-from pluggably.domain.generation import Generation, Usage
+from pluggably.domain.generation import Breakdown, Generation, Usage
 from pluggably.gateway.prices import Prices, decimal_text
 from pluggably.telemetry.logs import RequestLine
 from pluggably.telemetry.metrics import Metrics
@@ -21,14 +21,21 @@ class Ledger:
         self._prices = prices
         self._numbers: dict[str, _Numbers] = {}
 
-    async def settle(self, usage: Usage, target: Target, price_list: str | None, told: Price | None) -> None:
+    async def settle(
+        self,
+        usage: Usage,
+        target: Target,
+        price_list: str | None,
+        told: Price | None,
+        breakdown: Breakdown | None = None,
+    ) -> None:
         """Fills in the cost. What runs on the operator's own hardware costs nothing, unless the backend says that it
         paid another; where a price or a count is not known, the cost stays what the backend says, or null. `price_list`
         is the backend's list of published prices, `told` a price that stands over it."""
         if target.location == "local":
             usage.cost_usd = usage.cost_usd or "0"
             return
-        cost = await self._prices.cost(price_list, target.model, usage, told)
+        cost = await self._prices.cost(price_list, target.model, usage, told, breakdown)
         if cost is not None:
             usage.cost_usd = decimal_text(cost)
 

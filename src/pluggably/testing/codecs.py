@@ -22,18 +22,19 @@ A conversation (every field but `request` may be left out):
      "refused": {…an error as below, raised before any call},
      "call": {"method": "POST", "url": "https://vendor.test/v1/…", "headers": {…}, "body": {…}},
      "reply": {"status": 200, "headers": {…}, "json": {…} | "text": "…" | "sse": [{…}, "[DONE]"]
-               | "eventstream": [{"messageStart": {…}}, …] | "ndjson": [{…}, …]},
+               | "eventstream": [{"messageStart": {…}}, …] | "ndjson": [{…}, …], "after": "…" | […]},
      "then": [{"call": {…}, "reply": {…}}, …],
-     "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "warnings": […]},
+     "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "breakdown": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
      "complete_after": 7}
 
-An `sse` entry is the data of one event: an object, or a text as it stands; lists of lines are joined by newlines in
-`text`. `then` are the calls that follow a whole reply, each as `call` and `reply` above. An `eventstream` entry is a
-message: its type and its payload; `exception:` or `error:` may stand before a name. In what is expected, `"<any>"`
-stands for any value, an error and a warning are compared in the fields given, headers likewise; everything else is
-compared whole. `complete_after` is for a wire without an end mark: the number of events after which the answer is
-complete (otherwise: all)."""
+An `sse` entry is the data of one event: an object, or a text as it stands; `after` are the bytes behind the last one.
+Lists of lines are joined by newlines in `text` and `after`. An `eventstream` entry is a message: its type and its
+payload; `exception:` or `error:` may stand before a name. Where a stream is asked for and the reply's `Content-Type` is
+JSON, it is received whole. `then` are the calls that follow a whole reply, each as `call` and `reply` above. In what is
+expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given, headers likewise;
+everything else is compared whole. `breakdown` has the counts of `Breakdown` that are not 0. `complete_after` is for a
+wire without an end mark: the number of events after which the answer is complete (otherwise: all)."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendError, PluggablyError
 from pluggably.testing import eventstream
-from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step
-from pluggably.wire.framing import FRAMERS, Framer, SseFramer
+from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
+from pluggably.wire.framing import FRAMERS, Framer, SseFramer, comes_whole
 
 BASE_URL = "https://vendor.test/v1"
 ANY = "<any>"
@@ -85,6 +86,7 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True):
     value: Any = msgspec.field(default=None, name="json")
     text: str | list[str] | None = None
     sse: list[Any] | None = None
+    after: str | list[str] = ""
     eventstream: list[dict[str, Any]] | None = None
     ndjson: list[Any] | None = None
 
@@ -96,9 +98,9 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True):
                 eventstream.message(kind, value) for entry in self.eventstream for kind, value in entry.items()
             )
         if self.sse is not None:
-            return b"".join(b"data: " + _as_data(entry) + b"\n\n" for entry in self.sse)
+            return b"".join(b"data: " + _as_data(entry) + b"\n\n" for entry in self.sse) + _joined(self.after)
         if self.text is not None:
-            return (self.text if isinstance(self.text, str) else "\n".join(self.text)).encode()
+            return _joined(self.text)
         return msgspec.json.encode(self.value)
 
 
@@ -190,11 +192,13 @@ def check(factory: CodecFactory, conversation: Conversation, opaque: frozenset[s
     if conversation.reply is None:
         return
     check_reply(factory, conversation)
+    is_framed = conversation.reply.status < 300 and _is_framed(factory, conversation)
+    if is_framed:
+        check_every_cut(factory, conversation)
     if conversation.reply.status < 300 and conversation.answer is not None:
         check_unknown_fields(factory, conversation, opaque)
         check_garbage(factory, conversation)
-        if _is_framed(factory, conversation):
-            check_every_cut(factory, conversation)
+        if is_framed:
             check_truncation(factory, conversation)
 
 
@@ -376,7 +380,7 @@ def _answer(factory: CodecFactory, conversation: Conversation) -> list[Event]:
     assert step.next is not None, "no call was made"
     if reply.status >= 300:
         raise codec.fault(_http_reply(reply))
-    if step.next.framing is None:
+    if step.next.framing is None or _comes_whole(step.next.framing, reply):
         step = codec.receive(_http_reply(reply))
         events += step.events
         for exchange in conversation.then:
@@ -415,7 +419,15 @@ def _completes(step: Step) -> bool:
 
 
 def _is_framed(factory: CodecFactory, conversation: Conversation) -> bool:
-    return conversation.refused is None and _call(factory, conversation).framing is not None
+    if conversation.refused is not None:
+        return False
+    framing = _call(factory, conversation).framing
+    return framing is not None and not _comes_whole(framing, conversation.reply)
+
+
+def _comes_whole(framing: Framing, reply: Reply | None) -> bool:
+    content_type = "" if reply is None else _http_reply(reply).headers.get("content-type", "")
+    return comes_whole(framing, content_type.partition(";")[0].strip().lower())
 
 
 def _framer(factory: CodecFactory, conversation: Conversation) -> Framer:
@@ -433,6 +445,10 @@ def _frames(framer: Framer, chunks: Iterable[bytes]) -> list[Frame]:
 def _reply(conversation: Conversation) -> Reply:
     assert conversation.reply is not None, f"{conversation.title} has no reply"
     return conversation.reply
+
+
+def _joined(text: str | list[str]) -> bytes:
+    return (text if isinstance(text, str) else "\n".join(text)).encode()
 
 
 def _as_data(entry: Any) -> bytes:
@@ -483,6 +499,8 @@ def _same_answer(expected: Json, events: Iterable[Event]) -> None:
     counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
     usage = {name: getattr(fold.usage, name) for name in counts}
     _same({**dict.fromkeys(counts), **expected.get("usage", {})}, usage, "usage")
+    apart = {name: count for name, count in msgspec.to_builtins(fold.breakdown or {}).items() if count}
+    _same(expected.get("breakdown", {}), apart, "breakdown")
     warnings = msgspec.to_builtins(fold.warnings)
     wanted = expected.get("warnings", [])
     assert len(warnings) == len(wanted), f"warnings: {warnings}"

@@ -22,6 +22,10 @@ Numbers in a name may be left out.
                             refused as below, a text `stall` never gets an answer
     status-<code>           Google's error body for 400, 401, 403, 404, 429, 500, 503 or 504 (500)
     error-in-200-<k>        an `error` after k pieces of a stream (2), or in place of an answer
+    error-bare-200-<k>      the same without `data:`, over many lines, as Google's front ends write it
+    error-list-200-<k>      the same in a list
+    error-whole             an `error` as JSON with a status of 200, where a stream was asked for
+    no-stream               a stream's pieces as a list, as without `alt=sse`
     ends-<k>, stall-<k>     the stream ends, or falls silent, after k pieces (2)
 
 What will surprise you: a field that the API does not know, a turn without parts, results that do not match their calls
@@ -67,6 +71,8 @@ _STATUSES = {
     503: ("UNAVAILABLE", "The model is overloaded. Please try again later.", None),
     504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again.", None),
 }
+# The models whose stream breaks after some pieces.
+_BREAKS = ("ends", "stall", "error-in", "error-bare", "error-list")
 # Of the bytes of a signature nothing is known.
 SIGNATURE = base64.b64encode(b"a signature of the fake").decode()
 
@@ -127,8 +133,10 @@ async def answered(request: web.Request, seen: RecordedRequest, model: str, meth
         return refused(404)
     if method == "generateContent":
         await asyncio.sleep(_pause_s(name, numbers) * len(pieces))
-        return web.json_response(_error(503) if name == "error-in" else _whole(pieces))
-    if request.query.get("alt") != "sse":
+        return web.json_response(_error(503) if name.startswith("error-") else _whole(pieces))
+    if name == "error-whole":
+        return web.json_response([_error(503)])
+    if request.query.get("alt") != "sse" or name == "no-stream":
         return web.json_response(pieces)
     return await _streamed(request, seen, pieces, name, numbers)
 
@@ -140,11 +148,14 @@ async def _streamed(
     await response.prepare(request)
     last = numbers[-1] if numbers else 2
     for number, piece in enumerate(pieces):
-        if name in ("ends", "stall", "error-in") and number == last:
+        if name in _BREAKS and number == last:
             if name == "stall":
                 await asyncio.Event().wait()
             if name == "error-in":
                 await response.write(_event(_error(503)))
+            elif name.startswith("error-"):
+                error = [_error(503)] if name == "error-list" else _error(503)
+                await response.write(json.dumps(error, indent=2).replace("\n", "\r\n").encode())
             break
         await asyncio.sleep(_pause_s(name, numbers))
         await response.write(_event(piece))
@@ -229,8 +240,8 @@ def _pieces_of(name: str, numbers: list[int], body: Json) -> list[Json] | None:
     elif name == "json":
         schema = body.get("generationConfig", {}).get("responseJsonSchema") or {"properties": {"n": {"const": 42}}}
         parts = _texts(json.dumps(example_of(schema)))
-    elif name in ("say", "slow", "length", "filtered", "error-in", "ends", "stall"):
-        count = (numbers[-1:] or [3])[0] + (3 if name in ("error-in", "ends", "stall") else 0)
+    elif name in ("say", "slow", "length", "filtered", "no-stream", "error-whole", *_BREAKS):
+        count = (numbers[-1:] or [3])[0] + (3 if name in _BREAKS else 0)
         parts = _texts(" ".join(f"w{number}" for number in range(count)))
     else:
         return None

@@ -7,7 +7,8 @@
         framers.check_framer(MySseFramer, framers.SSE_CASES)
 
 `SSE_CASES` hold the rules of WHATWG HTML, §9.2.5 to §9.2.6
-(https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11), `NDJSON_CASES` those of
+(https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11), `BARE_JSON_CASES` what is told although they
+would have it skipped, `NDJSON_CASES` those of
 https://github.com/ndjson/ndjson-spec (1.0.0), `EVENTSTREAM_CASES` those of
 https://smithy.io/2.0/aws/amazon-eventstream.html (2026-11); each case stands for one of them.
 """
@@ -58,6 +59,32 @@ SSE_CASES: tuple[Case, ...] = (
     Case("so is a line without its end", b"data: a\n\ndata: [DONE]", (("", b"a"),)),
     Case("data are bytes", "data: é€😀\n\n".encode(), (("", "é€😀".encode()),)),
     Case("a colon in the data is data", b'data: {"a": "b: c"}\n\n', (("", b'{"a": "b: c"}'),)),
+)
+
+# What the specification would skip: errors that backends write into their streams outside of every event.
+_ERROR = b'{"error":{"code":503,"message":"It is {[\\"over\\"]"}}'
+_LINES = b'{\n  "error": {\n    "code": 503,\n    "message": "It is {[\\"over\\"]"\n  }\n}'
+_TOLD = (("error", _ERROR),)
+
+BARE_JSON_CASES: tuple[Case, ...] = (
+    Case("an error in a line of its own is told", _ERROR + b"\n", _TOLD),
+    Case("it may lack its end", _ERROR, _TOLD),
+    Case("it may stand in many lines", _LINES + b"\n", _TOLD),
+    Case("with other ends of lines", _LINES.replace(b"\n", b"\r\n"), _TOLD),
+    Case("it may stand in a list", b"[" + _LINES + b"\n]\n", _TOLD),
+    Case("not at its beginning", b"[{}\n,\n" + _LINES + b"\n]", _TOLD),
+    Case("the first one of several is told", b"[" + _ERROR + b"\n,\n" + b'{"error": "another"}' + b"\n]", _TOLD),
+    Case("it may follow events", b"data: a\n\n" + _LINES + b"\n", (("", b"a"), *_TOLD)),
+    Case("events may follow it", _LINES + b"\ndata: a\n\n", (*_TOLD, ("", b"a"))),
+    Case("it may stand between the lines of an event", b"data: a\n" + _ERROR + b"\n\n", (*_TOLD, ("", b"a"))),
+    Case("two errors are two", (_ERROR + b"\n") * 2, _TOLD * 2),
+    Case("it may be a text", b'{"error": "boom"}\n', (("error", b'{"error":"boom"}'),)),
+    Case("it may be a message alone", b'{"message": "boom"}\n', (("error", b'{"message":"boom"}'),)),
+    Case("an error that is none is skipped", b'{"error": null}\ndata: a\n\n', (("", b"a"),)),
+    Case("other JSON is skipped", b'{"note": 1}\n[1, 2]\n{"message": {"error": 1}}\ndata: a\n\n', (("", b"a"),)),
+    Case("so is what is no JSON", b"{error}\n[}\n{'error': 1}\ndata: a\n\n", (("", b"a"),)),
+    Case("what does not end tells nothing", _LINES[:-1] + b"\n", ()),
+    Case("and hides no event", b"{\ndata: a\n\n[\n", (("", b"a"),)),
 )
 
 NDJSON_CASES: tuple[Case, ...] = (

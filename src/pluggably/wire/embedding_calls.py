@@ -99,7 +99,7 @@ def _sum(one: UsageReported, other: UsageReported) -> UsageReported:
     counts = {name: _plus(getattr(one, name), getattr(other, name)) for name in _COUNTS}
     costs = one.cost_usd, other.cost_usd
     cost = str(Decimal(costs[0]) + Decimal(costs[1])) if costs[0] is not None and costs[1] is not None else None
-    return UsageReported(**counts, cost_usd=cost)
+    return msgspec.structs.replace(other, **counts, cost_usd=cost)
 
 
 def _plus(one: int | None, other: int | None) -> int | None:

@@ -5,7 +5,8 @@ end has come, so it takes the bytes in whatever pieces the network made of them.
 
 What surprises: this stands on the hot path, a few times for each token of every answer. So the bytes are never
 looked at one by one nor decoded: one `split` finds the events of a read, and only an event that is not a single
-`data: …` line is parsed line by line.
+`data: …` line is parsed line by line. And one thing is read that the specification would skip: an error that a backend
+writes into its stream as bare JSON, because nothing else would tell why the stream ends (`BareJson`).
 
 Source: WHATWG HTML, "Server-sent events", §9.2.5 and §9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
 (2026-11); NDJSON, https://github.com/ndjson/ndjson-spec (1.0.0);
@@ -14,6 +15,7 @@ https://smithy.io/2.0/aws/amazon-eventstream.html (2026-11).
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,6 +29,8 @@ from pluggably.wire.codec import Codec, Frame, Framing, Step
 
 # No wire that we speak sends more in one event; a backend that never ends one must not fill our memory.
 FRAME_LIMIT_BYTES = 16 * 1024 * 1024
+# An error in bare JSON is a kilobyte or two.
+BARE_LIMIT_BYTES = 256 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 # As numbers: `13 in chunk` is a memchr and takes a fifth of the time of `b"\r" in chunk`.
@@ -49,7 +53,7 @@ class SseFramer:
     """Server-sent events. `id:` and `retry:` say nothing to a gateway, which never reconnects to the middle of an
     answer; they are ignored as unknown fields are."""
 
-    __slots__ = ("_after_cr", "_data", "_kind", "_limit_bytes", "_line", "_pending_bytes", "_started")
+    __slots__ = ("_after_cr", "_bare", "_data", "_kind", "_limit_bytes", "_line", "_pending_bytes", "_started")
 
     def __init__(self, limit_bytes: int = FRAME_LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
@@ -60,6 +64,7 @@ class SseFramer:
         self._pending_bytes = 0
         self._after_cr = False
         self._started = False
+        self._bare: BareJson | None = None
 
     def feed(self, chunk: bytes) -> list[Frame]:
         if self._after_cr or not self._started or _CR in chunk:
@@ -81,7 +86,7 @@ class SseFramer:
             if line[:6] == b"data: ":
                 data.append(line[6:])
             elif line:
-                self._field(line)
+                self._field(line, frames)
             elif data:
                 frames.append(Frame(self._kind, data.pop() if len(data) == 1 else self._joined()))
                 self._kind = ""
@@ -99,19 +104,34 @@ class SseFramer:
         return frames
 
     def end(self) -> list[Frame]:
-        """Nothing: the specification discards an event whose blank line has not come (§9.2.6, "Once the end of the
-        file is reached, any pending data must be discarded"), and what was cut off must never look complete."""
+        """No event: the specification discards one whose blank line has not come (§9.2.6, "Once the end of the file is
+        reached, any pending data must be discarded"), and what was cut off must never look complete. But an error in
+        bare JSON may end without a line end."""
+        frames: list[Frame] = []
+        self._other_field(b"".join(self._line), frames)
         self._line.clear()
         self._data.clear()
-        return []
+        return frames
 
-    def _field(self, line: bytes) -> None:
+    def _field(self, line: bytes, frames: list[Frame]) -> None:
         """A line that does not begin with `data: `. A comment has an empty name, so it is an unknown field."""
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
         elif name == b"event":
             self._kind = value.removeprefix(b" ").decode("utf-8", "replace")
+        else:
+            self._other_field(line, frames)
+
+    def _other_field(self, line: bytes, frames: list[Frame]) -> None:
+        """What is no field that we know is skipped, unless it is an error in bare JSON."""
+        if self._bare is None:
+            if line[:1] not in (b"{", b"["):
+                return
+            self._bare = BareJson()
+        if self._bare.add(line):
+            frames += self._bare.errors()
+            self._bare = None
 
     def _joined(self) -> bytes:
         whole = b"\n".join(self._data)
@@ -145,6 +165,57 @@ class SseFramer:
     def _check(self, frames: list[Frame]) -> None:
         if any(len(frame.data) > self._limit_bytes for frame in frames):
             raise _too_long(self._limit_bytes)
+
+
+class BareJson:
+    """A JSON text that stands in a stream of server-sent events outside of every event, line by line.
+
+    To the specification its lines are unknown fields. Google's services end a stream that fails with such a text, often
+    over several lines and at times in a list, and so do some proxies and servers of other wires. Only an error is
+    handed on, as an event `error`; everything else stays what the specification says.
+
+    Source: google-genai 3.4.0, _api_client.py, which puts such lines together until their braces are even; the
+    clients of OpenAI and of Hugging Face skip them (openai 3.54.0, huggingface_hub 2.4.0; 2026-11)."""
+
+    __slots__ = ("_depth", "_lines", "_size")
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._depth = 0
+
+    def add(self, line: bytes) -> bool:
+        """Whether the text is whole with this line."""
+        self._size += len(line)
+        if self._size > BARE_LIMIT_BYTES:
+            self._lines.clear()
+            return True
+        self._lines.append(line)
+        # No string of JSON goes over the end of a line, so each line can be looked at by itself.
+        for found in _BRACKETS.findall(line):
+            if found in b"{[":
+                self._depth += 1
+            elif found in b"}]":
+                self._depth -= 1
+        return self._depth <= 0
+
+    def errors(self) -> list[Frame]:
+        """The error that the text is, or that stands in its list, in a form that every codec reads."""
+        try:
+            told = msgspec.json.decode(b"\n".join(self._lines))
+        except (msgspec.DecodeError, RecursionError):
+            return []
+        entries = told if isinstance(told, list) else [told]
+        return [Frame("error", msgspec.json.encode(entry)) for entry in entries if _is_error(entry)][:1]
+
+
+# A string of JSON, of which the brackets do not count, or a bracket.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]')
+
+
+def _is_error(entry: object) -> bool:
+    """`{"error": …}`, as nearly everybody says it, or `{"message": "…"}`, as Mistral, Cohere and AWS do."""
+    return isinstance(entry, dict) and (entry.get("error") is not None or isinstance(entry.get("message"), str))
 
 
 class NdjsonFramer:
@@ -298,6 +369,12 @@ def _without_cr(line: bytes) -> bytes:
 
 def _too_long(limit_bytes: int) -> BackendInvalidResponse:
     return BackendInvalidResponse(f"The backend sent one event of more than {limit_bytes} bytes.")
+
+
+def comes_whole(framing: Framing, content_type: str) -> bool:
+    """Whether an answer that was asked for as a stream is to be read whole: some servers do not stream, and some say so
+    why there is none. Lines of JSON are not meant: they are called JSON by some who stream them."""
+    return framing != "ndjson" and (content_type == "application/json" or content_type.endswith("+json"))
 
 
 def whole_stream(codec: Codec, body: bytes) -> Step:

@@ -28,7 +28,7 @@ from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyEr
 from pluggably.net.http import Answer, HttpClient, Patience
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
 from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
-from pluggably.wire.framing import FRAMERS
+from pluggably.wire.framing import FRAMERS, comes_whole
 
 log = structlog.get_logger()
 
@@ -169,8 +169,7 @@ async def attempt(
                     said = fault.detail if fault.detail.endswith((".", "!", "?", "…")) else f"{fault.detail}."
                     fault.detail = f"{said} That was call {calls} for this request; those before it went well."
                 raise fault
-            # What was asked as a stream may come whole, most often with the reason in it.
-            if call.framing is None or (call.framing != "ndjson" and answer.content_type == "application/json"):
+            if call.framing is None or comes_whole(call.framing, answer.content_type):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
                 step = _understood(partial(codec.receive, reply))
             else:

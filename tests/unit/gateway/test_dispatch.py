@@ -13,6 +13,7 @@ from snapshots import dispatch_over, snapshot
 
 from pluggably.domain.catalog import Foresight, Price, RouteSpec, Target
 from pluggably.domain.generation import (
+    Breakdown,
     Completed,
     Event,
     GenerationRequest,
@@ -660,6 +661,24 @@ def test_where_all_fail_the_first_targets_error_stands() -> None:
         assert route.sample("generations_total", backend="c", modality="text", status="failed") == 1
         assert route.sample("tokens_total", backend="c", direction="input") == 3
         assert await route.is_let_go()
+
+    run_async(main)
+
+
+def test_what_has_a_rate_of_its_own_is_in_each_cost() -> None:
+    """Three tokens of the input went into a cache, which costs a quarter more: in an attempt that failed, and in the
+    one that answered."""
+
+    async def main() -> None:
+        written = UsageReported(input_tokens=3, output_tokens=2, breakdown=Breakdown(cache_write_tokens=3))
+        route = ARoute(
+            Turns([(written,), BackendTimeout("slow")]), Turns([(written,), *ANSWER[:-1], (Completed("stop"),)])
+        )
+        run = route.start()
+        await read(run)
+        generation = run.generation()
+        [attempt] = generation.attempts
+        assert (attempt.cost_usd, generation.usage.cost_usd) == ("5.75", "5.75")
 
     run_async(main)
 

@@ -350,8 +350,9 @@ def test_nothing_follows_the_end() -> None:
         ({"type": "invalid_request_error", "message": "prompt is too long"}, "context_length_exceeded"),
         ({"type": "authentication_error", "message": "sk-ant-abcdefgh"}, "backend_authentication_failed"),
         ({"type": "billing_error"}, "backend_quota_exhausted"),
-        ({"message": "no type"}, "backend_invalid_response"),
-        ("text", "backend_invalid_response"),
+        ({"message": "no type"}, "backend_error"),
+        ({}, "backend_invalid_response"),
+        ("text", "backend_error"),
     ],
 )
 def test_an_error_in_a_stream_means_what_its_type_means(error: Any, code: str) -> None:

@@ -164,6 +164,9 @@ class AnthropicCodec:
         data = frame.data
         if self._completed or not data or frame.kind == "ping":
             return NOTHING
+        if frame.kind == "error" and b'"type"' not in data:  # of whatever stands before the API
+            said = msgspec.json.decode(data)
+            raise fault_in_answer(said.get("error", said), self._asked)
         event = decode_event(data)
         delta = event.delta
         if delta is not None and delta.type == "text_delta" and self._kind == "text":
@@ -290,7 +293,9 @@ class AnthropicCodec:
         backend = self._asked.backend
         has_calls = self._items.has_tool_calls
         events: list[Event] = []
-        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "tool_calls" if has_calls else "stop")
+        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "stop")
+        if has_calls and reason == "stop":
+            reason = "tool_calls"
         if reason == "content_filter" and self._stop_details is not None and self._stop_details.explanation:
             events += self._items.refusal(self._stop_details.explanation)
         events += self._items.close()

@@ -20,7 +20,6 @@ from msgspec import Struct
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
-    BackendInvalidResponse,
     BackendQuotaExhausted,
     BackendRateLimited,
     BackendTimeout,
@@ -126,10 +125,7 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     try:
         body = msgspec.json.decode(reply.body, type=_ErrorBody)
     except (msgspec.DecodeError, RecursionError):
-        # Not the vendor's form: whatever stands before the API, or a server that is only shaped like this one.
-        return openai_faults.fault_of_reply(
-            reply, openai_faults.Asked(backend=asked.backend, model=asked.model, modality="text")
-        )
+        return openai_faults.fault_of_reply(reply, _asked_elsewhere(asked))
     request_id = reply.headers.get("request-id") or body.request_id
     return _judge(body.error, reply.status, reply, request_id, asked)
 
@@ -137,13 +133,19 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
 def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     """The error that stands where an answer should: inside a 200, or in the middle of a stream."""
     if not isinstance(error, dict) or not isinstance(error.get("type"), str):
-        return BackendInvalidResponse(f"{asked.backend} sent an error that says nothing.")
+        return openai_faults.fault_in_answer(error, _asked_elsewhere(asked))
     told = _Error(error["type"], str(error.get("message") or ""), error.get("details"))
     reply = HttpReply(status=_STATUSES.get(told.type, 500), headers={}, body=b"")
     fault = _judge(told, None, reply, None, asked)
     if isinstance(fault, BackendError):
         fault.backend_status = None  # nobody answered with the stand-in's
     return fault
+
+
+def _asked_elsewhere(asked: Asked) -> openai_faults.Asked:
+    """For what is not of the vendor's form: of whatever stands before the API, or of a server that is only shaped like
+    this one."""
+    return openai_faults.Asked(backend=asked.backend, model=asked.model, modality="text")
 
 
 def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str | None, asked: Asked) -> PluggablyError:

@@ -16,7 +16,8 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import UNSET, Struct
 
@@ -103,36 +104,38 @@ class Messages:
         ]
         prompt: list[JsonObject] = []
         turns: list[JsonObject] = []
-        options: list[JsonObject] = []
+        options: list[tuple[JsonObject, Mapping[str, Any]]] = []
         origins: list[int] = []
+        last: JsonObject | None = None
         for place, one in enumerate(said):
-            given = own_options(one.message.provider_options, self._backend)
-            own = dict(given) if given else {}
+            own = own_options(one.message.provider_options, self._backend)
             if "cache_control" in own:
+                own = dict(own)
                 _mark(one.blocks, own.pop("cache_control"))
-            last = turns[-1] if turns else None
             if one.role == "system" and not self._stays(one, last, said[place + 1 :]):
                 prompt += one.blocks
+                continue
             # The results of several calls belong in one message, with what the user says then behind them.
-            elif last and last["role"] == one.role and _takes_more(last):
+            if last is not None and last["role"] == one.role and _takes_more(last):
                 last["content"] += one.blocks
-                options[-1].update(own)
             else:
-                turns.append({"role": one.role, "content": one.blocks})
-                options.append(own)
+                last = {"role": one.role, "content": one.blocks}
+                turns.append(last)
                 origins.append(one.index)
+            if own:
+                options.append((last, own))
         if not turns:
             raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
         if turns[0]["role"] == "assistant":
             self._omissions.opened(origins[0])
             turns.insert(0, {"role": "user", "content": OPENING})
-            options.insert(0, {})
             origins.insert(0, origins[0])
-        self._check_end(turns[-1], f"/input/{origins[-1]}")
-        for turn, own in zip(turns, options, strict=True):
+        if turns[-1]["role"] == "assistant":
+            self._check_end(turns[-1], f"/input/{origins[-1]}")
+        for turn in turns:
             turn["content"] = plain(turn["content"])
-            if own:
-                merged(turn, own)
+        for turn, own in options:
+            merged(turn, own)
         return Conversation(plain(prompt), turns, origins)
 
     def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
@@ -147,8 +150,7 @@ class Messages:
         return False
 
     def _check_end(self, last: JsonObject, pointer: str) -> None:
-        if last["role"] != "assistant":
-            return
+        """What holds for an assistant's message at the end."""
         if any(block["type"] not in _OF_THE_MODEL for block in last["content"]):
             return  # a turn that was paused: handed back, it goes on
         if "prefill" in self._profile.lacks:

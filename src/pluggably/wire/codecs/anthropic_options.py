@@ -9,7 +9,7 @@ itself is a preset.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -74,7 +74,6 @@ class Profile(Struct, frozen=True, kw_only=True):
     one_of_sampling: bool = False
 
 
-@lru_cache(maxsize=512)
 def profile_of(rules: tuple[ModelRule, ...], model: str) -> Profile:
     said: dict[str, Any] = {}
     lacks: set[Lack] = set()
@@ -91,10 +90,13 @@ def profile_of(rules: tuple[ModelRule, ...], model: str) -> Profile:
     return Profile(lacks=frozenset(lacks), **said)
 
 
+# Clients name the models, so there may be any number.
+_MAX_PROFILES = 500
+
 _BUDGETS: dict[Effort, int] = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
 
 
-class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """How a server or its models differ from the others that speak this wire."""
 
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url")
@@ -110,3 +112,15 @@ class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_path: str = "messages"
     # Fields that go into every body, under those of the request and of its provider options.
     extra_body: dict[str, Any] = {}
+
+    @cached_property
+    def _profiles(self) -> dict[str, Profile]:
+        return {}
+
+    def profile_for(self, model: str) -> Profile:
+        profile = self._profiles.get(model)
+        if profile is None:
+            if len(self._profiles) >= _MAX_PROFILES:
+                self._profiles.clear()
+            profile = self._profiles[model] = profile_of(self.model_rules, model)
+        return profile

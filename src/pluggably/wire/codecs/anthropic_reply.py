@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
+from pluggably.domain.generation import Breakdown, FinishReason, JsonObject, UsageReported
 
-# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on.
+# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on. `refusal` is the
+# word of classifiers beside the model; one that refuses in words ends its turn as with any answer
+# (…/test-and-evaluate/strengthen-guardrails/handle-streaming-refusals).
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -32,11 +34,16 @@ class OutputDetails(Struct, gc=False):
     thinking_tokens: int | None = None
 
 
+class CacheCreation(Struct, gc=False):
+    ephemeral_1h_input_tokens: int = 0
+
+
 class TokenCounts(Struct, gc=False):
     """The counts of a stream's end are those of all of it, and may leave out what its beginning said."""
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     output_tokens_details: OutputDetails | None = None
@@ -48,15 +55,19 @@ class TokenCounts(Struct, gc=False):
     def reported(self) -> UsageReported:
         """ "Total input tokens in a request is the summation of `input_tokens`, `cache_creation_input_tokens`, and
         `cache_read_input_tokens`"; ours are all of them."""
-        asked = self.input_tokens
+        asked, written, details = self.input_tokens, self.cache_creation_input_tokens, self.output_tokens_details
         if asked is not None:
-            asked += (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
-        details = self.output_tokens_details
+            asked += (written or 0) + (self.cache_read_input_tokens or 0)
+        breakdown = None
+        if written:
+            for_1h = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation is not None else 0
+            breakdown = Breakdown(cache_write_tokens=written, cache_write_1h_tokens=min(for_1h, written))
         return UsageReported(
             input_tokens=asked,
             cached_input_tokens=self.cache_read_input_tokens,
             output_tokens=self.output_tokens,
             reasoning_tokens=details.thinking_tokens if details else None,
+            breakdown=breakdown,
         )
 
 

@@ -26,7 +26,7 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
 from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
-from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile, profile_of
+from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
 from pluggably.wire.codecs.anthropic_schema import cut
 from pluggably.wire.codecs.openai_request import check_format, refuse_own
 from pluggably.wire.codecs.parts import merged, own_options
@@ -60,9 +60,9 @@ def messages_body(
     """Raises: UnsupportedParameter, InvalidRequest."""
     own = dict(request.provider_options.get(backend) or {})
     refuse_own(own, _NOT_OVERRIDABLE, backend)
-    betas = _betas(own.pop("betas", []), backend)
+    betas = _betas(own.pop("betas"), backend) if "betas" in own else []
     omissions = Omissions(request, backend)
-    profile = profile_of(options.model_rules, model)
+    profile = options.profile_for(model)
     conversation = Messages(backend, options, profile, omissions).build(request.messages)
     limit = request.text.max_output_tokens or profile.max_tokens
     value: JsonObject = {"model": model, "max_tokens": limit, "messages": conversation.messages}
@@ -121,6 +121,8 @@ class _Parts(Struct):
         """Where a call is demanded or an answer continued, thinking is an error, unless the model always thinks."""
         asked = self.parameters.reasoning
         effort = asked.effort if asked is not None else None
+        if effort is None and not self.profile.thinks:
+            return
         always = self.profile.thinking_off == "never"
         off: JsonObject = {"type": self.profile.thinking_off}
         is_in_the_way = not always and (self.demands_call or conversation.is_prefilled)
@@ -203,23 +205,23 @@ class _Parts(Struct):
         request, choice = self.request, self.request.tool_choice
         if not request.tools:
             return
-        if self.demands_call and "tool_choice" in self.profile.lacks:
+        if "tool_choice" in self.profile.lacks and self.demands_call:
             raise UnsupportedParameter(
                 f"{self.backend} cannot be made to call a tool with this model; leave `tool_choice` at `auto`.",
                 pointer="/tool_choice",
             )
         value["tools"] = [self._tool(tool, f"/tools/{index}") for index, tool in enumerate(request.tools)]
-        theirs: JsonObject = {"type": "auto"}
+        theirs: JsonObject = {}
         if isinstance(choice, NamedTool):
             theirs = {"type": "tool", "name": choice.name}
-        elif choice != "auto":
+        elif choice != "auto":  # the default
             theirs = {"type": "any" if choice == "required" else "none"}
         if request.parallel_tool_calls is False and choice != "none":
             if "parallel_tool_calls" in self.profile.lacks:
                 self.omissions.one_call_at_a_time()
             else:
-                theirs["disable_parallel_tool_use"] = True
-        if theirs != {"type": "auto"}:  # the default
+                theirs = {"type": "auto", **theirs, "disable_parallel_tool_use": True}
+        if theirs:
             value["tool_choice"] = theirs
 
     def put_format(self, value: JsonObject) -> None:
@@ -234,7 +236,7 @@ class _Parts(Struct):
 
     def _tool(self, tool: Tool, pointer: str) -> JsonObject:
         own = own_options(tool.provider_options, self.backend)
-        schema: JsonObject = {"type": "object", **tool.input_schema}
+        schema = tool.input_schema if "type" in tool.input_schema else {"type": "object", **tool.input_schema}
         if own.get("strict") is True:  # what is guaranteed must be in the dialect
             schema = self._cut(schema, f"{pointer}/input_schema")
         theirs: JsonObject = {"name": tool.name, "input_schema": schema}

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import (
+    Breakdown,
     Completed,
     Event,
     FinishReason,
@@ -71,17 +72,29 @@ _STARTS = {
 MALFORMED = {"malformed_model_output", "malformed_tool_use"}
 
 
+class CacheDetail(Struct, rename="camel", gc=False):
+    ttl: str = ""
+    input_tokens: int = 0
+
+
 class TokenCounts(Struct, rename="camel", gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_write_input_tokens: int | None = None
+    cache_details: list[CacheDetail] | None = None
 
     def reported(self) -> UsageReported:
         """Their input tokens are those that have nothing to do with the cache; ours are all of them."""
         read, written = self.cache_read_input_tokens, self.cache_write_input_tokens
         sent = None if self.input_tokens is None else self.input_tokens + (read or 0) + (written or 0)
-        return UsageReported(input_tokens=sent, cached_input_tokens=read, output_tokens=self.output_tokens)
+        breakdown = None
+        if written:
+            for_1h = sum(detail.input_tokens for detail in self.cache_details or () if detail.ttl == "1h")
+            breakdown = Breakdown(cache_write_tokens=written, cache_write_1h_tokens=min(for_1h, written))
+        return UsageReported(
+            input_tokens=sent, cached_input_tokens=read, output_tokens=self.output_tokens, breakdown=breakdown
+        )
 
 
 class Message(Struct):
@@ -152,19 +165,20 @@ class BedrockCodec:
 
     def begin(self, request: GenerationRequest, address: Address) -> Step:
         self._request = request
-        path = f"{address.base_url}/model/{quoted_model(address.model, address.backend)}"
-        self._asked = Asked(backend=address.backend, model=address.model, modality=request.modality)
+        backend, model = address.backend, address.model
+        path = f"{address.base_url}/model/{quoted_model(model, backend)}"
         if request.modality == "embedding":
-            form = embedding_form(request, address.model, address.backend)
+            self._asked = Asked(backend=backend, model=model, modality="embedding")
+            form = embedding_form(request, model, backend)
             self._embeddings = EmbeddingCalls(
                 request.texts,
                 lambda texts: HttpCall(url=f"{path}/invoke", headers=JSON_HEADERS, body=json_body(form.body(texts))),
-                address.backend,
+                backend,
                 texts_per_call=form.texts_per_call,
             )
             return Step((), self._embeddings.next())
-        body = converse_body(request, address.model, address.backend, self._options)
-        self._asked = msgspec.structs.replace(self._asked, origins=body.origins)
+        body = converse_body(request, model, backend, self._options)
+        self._asked = Asked(backend=backend, model=model, modality=request.modality, origins=body.origins)
         call = HttpCall(
             url=f"{path}/converse-stream" if address.stream else f"{path}/converse",
             headers=STREAM_HEADERS if address.stream else JSON_HEADERS,

@@ -54,6 +54,7 @@ class Conversation:
 
     def build(self, messages: Sequence[Message]) -> None:
         """Raises: UnsupportedParameter, InvalidRequest."""
+        last: JsonObject | None = None
         for index, message in enumerate(messages):
             pointer = f"/input/{index}"
             if message.role == "system":
@@ -65,10 +66,11 @@ class Conversation:
             blocks = self._blocks(message, role, pointer)
             if not blocks:
                 self._omissions.empty_message(index)
-            elif self.messages and self.messages[-1]["role"] == role:
-                self.messages[-1]["content"] += blocks
+            elif last is not None and last["role"] == role:
+                last["content"] += blocks
             else:
-                self.messages.append({"role": role, "content": blocks})
+                last = {"role": role, "content": blocks}
+                self.messages.append(last)
                 self.origins.append(index)
         if not self.messages:
             raise InvalidRequest(f"{self._backend} needs a message that is not empty.", pointer="/input")
@@ -80,6 +82,8 @@ class Conversation:
             self.messages.insert(0, {"role": "user", "content": [{"text": OPENING}]})
             self.origins.insert(0, self.origins[0])
         for message, origin in zip(self.messages, self.origins, strict=True):
+            if "text" in message["content"][0]:
+                continue  # nearly always
             kinds = {key for block in message["content"] for key in block}
             if "document" in kinds and "text" not in kinds:
                 self._omissions.change(f"/input/{origin}", "takes a document only beside a text; a short one was added")
@@ -90,6 +94,8 @@ class Conversation:
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
 
     def _system(self, message: Message, pointer: str) -> list[JsonObject]:
+        if isinstance(message.content, str):
+            return self._prose(message.content, message)
         blocks: list[JsonObject] = []
         for part, place in told_apart(message, pointer)[1]:
             blocks += self._content(part, place)
@@ -97,9 +103,8 @@ class Conversation:
 
     def _blocks(self, message: Message, role: str, pointer: str) -> list[JsonObject]:
         content = message.content
-        own = own_options(message.provider_options, self._backend)
         if isinstance(content, str) and message.role != "tool":
-            return self._text(content, {}) + _cache_points(own)
+            return self._prose(content, message)
         blocks: list[JsonObject] = []
         if role == "assistant" and not isinstance(content, str):
             for index, said in enumerate(content):
@@ -110,7 +115,13 @@ class Conversation:
                 blocks += self._result(result, place)
             for part, place in others:
                 blocks += self._content(part, place)
-        return blocks + _cache_points(own) if blocks else blocks
+        return blocks + _cache_points(own_options(message.provider_options, self._backend)) if blocks else blocks
+
+    def _prose(self, text: str, message: Message) -> list[JsonObject]:
+        """A message that is but a text; a blank one is refused, and says nothing."""
+        blocks: list[JsonObject] = [{"text": text}] if text.strip() else []
+        own = own_options(message.provider_options, self._backend)
+        return blocks + _cache_points(own) if own else blocks
 
     def _content(self, part: Asked, pointer: str) -> list[JsonObject]:
         """What a user or a tool says."""

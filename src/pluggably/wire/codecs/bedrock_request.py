@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -53,6 +54,7 @@ _CUT = (
 COHERE_TEXTS = 96
 
 
+@lru_cache(maxsize=500)
 def quoted_model(model: str, backend: str) -> str:
     """A model's id or ARN as a part of a path. Raises: ModelNotFound for a name that can be neither."""
     if not _MODEL.fullmatch(model) or not all(step.strip(".") for step in model.split("/")):
@@ -73,8 +75,11 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     _put_parameters(value, request.text, model, options, omissions)
     own_tools = _put_tools(value, request, conversation.has_tool_blocks, own, omissions, backend)
     _put_format(value, request, omissions, backend)
-    rest = {key: entry for key, entry in own.items() if key != "toolConfig"} | own_tools
-    return Body(merged(merged(dict(options.extra_body), value), rest), omissions, conversation.origins)
+    if options.extra_body:
+        value = merged(dict(options.extra_body), value)
+    if own:
+        value = merged(value, {key: entry for key, entry in own.items() if key != "toolConfig"} | own_tools)
+    return Body(value, omissions, conversation.origins)
 
 
 def _put_parameters(

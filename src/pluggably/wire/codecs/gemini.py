@@ -22,6 +22,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
+    Breakdown,
     Completed,
     Event,
     FinishReason,
@@ -68,6 +69,7 @@ from pluggably.wire.codecs.gemini_reply import (
     FunctionCall,
     GrowingArguments,
     TokenCounts,
+    breakdown_of,
     decode_chunk,
     decode_embeddings,
     raw_part,
@@ -76,6 +78,9 @@ from pluggably.wire.codecs.gemini_request import embedding_form, embeddings_body
 from pluggably.wire.codecs.openai_faults import Asked, shown
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.framing import whole_stream
+
+# `[`, the beginning of a list; a number, since that costs less to compare.
+_LIST = 91
 
 
 class GeminiCodec:
@@ -95,6 +100,7 @@ class GeminiCodec:
         self._finish_reason: str | None = None
         self._finish_message = ""
         self._counts: TokenCounts | None = None
+        self._breakdown: Breakdown | None = None
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,48 +178,50 @@ class GeminiCodec:
         if answer.error is not None:
             raise fault_in_answer(answer.error, self._asked)
         vectors = answer.embeddings or [] if answer.embedding is None else [answer.embedding]
-        usage = answer.usage_metadata.reported() if answer.usage_metadata is not None else None
+        usage = answer.usage_metadata.reported(None) if answer.usage_metadata is not None else None
         return self._embeddings.received([vector.values for vector in vectors], usage)
 
     def _take(self, data: bytes) -> list[Event]:
         """The events of an answer, or of a piece of one."""
-        if data[:1] == b"[":  # an error, as a stream without `alt=sse` has it
+        if data[0] == _LIST:  # an error, as a stream without `alt=sse` has it
             raise fault_in_answer(msgspec.json.decode(data), self._asked)
         chunk = decode_chunk(data)
         if chunk.error is not None:
             raise fault_in_answer(chunk.error, self._asked)
-        candidates = chunk.candidates or ()
-        if len(candidates) == 1 and not candidates[0].index:
-            events = self._take_candidate(candidates[0], data, 0)
-        else:
-            events = []
-            for place, candidate in enumerate(candidates):
-                if not candidate.index:  # of several the first one is the answer; their count is nothing of ours
-                    events = self._take_candidate(candidate, data, place)
-        counts = chunk.usage_metadata
+        events: list[Event] = []
+        candidates, counts = chunk.candidates, chunk.usage_metadata
+        for candidate in candidates or ():
+            if not candidate.index:  # of several the first one is the answer; their count is nothing of ours
+                events = self._take_candidate(candidate, data)
         if counts is not None and counts != self._counts:  # it comes with every piece
+            if self._counts is None or self._finish_reason is not None:  # the first and the last know
+                self._breakdown = breakdown_of(data)
             self._counts = counts
-            events.append(counts.reported())
+            events.append(counts.reported(self._breakdown))
         if not candidates:
             self._check(chunk)
         return events
 
-    def _take_candidate(self, candidate: Candidate, data: bytes, place: int) -> list[Event]:
+    def _take_candidate(self, candidate: Candidate, data: bytes) -> list[Event]:
         events: list[Event] = []
         if candidate.logprobs_result is not None:
             self._scores = candidate.logprobs_result.logprobs()
         parts = candidate.content.parts if candidate.content is not None else None
-        for number, part in enumerate(parts or ()):
+        for part in parts or ():
             text = part.text
-            if text is None:
-                if part.function_call is not None:
-                    events += self._take_call(part.function_call, part.thought_signature)
+            if text is not None:
+                if part.thought or part.thought_signature is not None:
+                    more = self._take_signed(text, part)
+                elif text and not self._is_signed and self._scores is None:  # nearly always
+                    more = self._items.text(text)
                 else:
-                    events += self._take_other(raw_part(data, place, number))
-            elif part.thought or part.thought_signature is not None:
-                events += self._take_signed(text, part)
-            elif text:
-                events = events + self._text(text) if events else self._text(text)
+                    more = self._text(text) if text else []
+                events = events + more if events else more
+            elif part.function_call is not None:
+                events += self._take_call(part.function_call, part.thought_signature)
+            else:
+                number = next(number for number, each in enumerate(parts or ()) if each is part)
+                events += self._take_other(raw_part(data, number))
         if not (candidate.grounding_metadata is candidate.citation_metadata is candidate.url_context_metadata is None):
             for told in candidate.metadata():
                 events += self._annotate(told)
@@ -231,6 +239,8 @@ class GeminiCodec:
                 f"{self._asked.backend} blocked the prompt ({shown(feedback.block_reason, 60)}).", pointer="/input"
             )
         if feedback is None and chunk.usage_metadata is None:
+            if chunk.message is not None:  # of whatever stands before the API
+                raise fault_in_answer({"message": chunk.message}, self._asked)
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a candidate.")
 
     # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,8 +260,7 @@ class GeminiCodec:
         return events
 
     def _text(self, text: str) -> list[Event]:
-        if not self._is_signed and self._scores is None:  # nearly always
-            return self._items.text(text)
+        """More text, after one that is signed or with what is likely of it."""
         events: list[Event] = []
         if self._is_signed and text:
             events = self._items.close_prose()

@@ -84,6 +84,7 @@ class ContentBuilder:
     def build(self, messages: Sequence[Message]) -> Contents:
         """Raises: UnsupportedParameter, InvalidRequest."""
         built = Contents([], [], [])
+        last: JsonObject | None = None
         for index, message in enumerate(messages):
             pointer = f"/input/{index}"
             if message.role == "system":
@@ -93,25 +94,28 @@ class ContentBuilder:
                 continue
             role = "model" if message.role == "assistant" else "user"
             parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)
-            own = own_options(message.provider_options, self._backend)
             if not parts:
                 self._omissions.empty_message(index)
                 continue
-            last = built.contents[-1] if built.contents else {}
-            if last.get("role") == role:
+            if last is not None and last["role"] == role:
                 last["parts"] += parts
-                merged(last, own)
             else:
-                built.contents.append(merged({"role": role, "parts": parts}, own))
+                last = {"role": role, "parts": parts}
+                built.contents.append(last)
                 built.origins.append(index)
-        for content in built.contents:
+            merged(last, own_options(message.provider_options, self._backend))
+        if self._calls:
+            self._settle_calls(built.contents)
+        if not built.contents:
+            raise InvalidRequest(f"{self._backend} needs a message with something in it.", pointer="/input")
+        return built
+
+    def _settle_calls(self, contents: Sequence[JsonObject]) -> None:
+        for content in contents:
             if content["role"] == "user":
                 content["parts"] = _results_first(content["parts"])
             elif self._signs_calls:
                 _sign_first_call(content["parts"])
-        if not built.contents:
-            raise InvalidRequest(f"{self._backend} needs a message with something in it.", pointer="/input")
-        return built
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
 

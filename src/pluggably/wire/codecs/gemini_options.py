@@ -8,7 +8,7 @@ not at all; a model that no rule names is taken to be newer than the rules, and 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -42,9 +42,11 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 # What is assumed of a model that no rule names: nothing that would have to be sent unasked.
 _UNKNOWN = ModelRule(models="")
+# Clients name the models, so there may be any number.
+_MAX_RULES = 500
 
 
-class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """How a service differs from the others that speak this wire."""
 
     # Where a model stands behind the base URL. Vertex AI: `publishers/google/models/{model}`.
@@ -68,17 +70,19 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # `{"safetySettings": […]}`.
     extra_body: dict[str, Any] = {}
 
+    @cached_property
+    def _rules(self) -> dict[str, ModelRule]:
+        return {}
+
     def rule_for(self, model: str) -> ModelRule:
-        return _rule_for(self.model_rules, model.rpartition("/")[2]) or _UNKNOWN
+        rule = self._rules.get(model)
+        if rule is None:
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()
+            name = model.rpartition("/")[2]
+            rule = next((rule for rule in self.model_rules if re.match(rule.models, name)), _UNKNOWN)
+            self._rules[model] = rule
+        return rule
 
     def lacks_of(self, rule: ModelRule) -> frozenset[Lack]:
         return frozenset((*self.lacks, *rule.lacks))
-
-
-def _rule_for(rules: tuple[ModelRule, ...], model: str) -> ModelRule | None:
-    return next((rule for rule in rules if _pattern(rule.models).match(model)), None)
-
-
-@lru_cache(maxsize=256)
-def _pattern(models: str) -> re.Pattern[str]:
-    return re.compile(models)

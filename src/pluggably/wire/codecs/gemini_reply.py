@@ -17,7 +17,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pluggably.domain.generation import AlternativeToken, FinishReason, JsonObject, TokenLogprob, UsageReported
+from pluggably.domain.generation import (
+    AlternativeToken,
+    Breakdown,
+    FinishReason,
+    JsonObject,
+    TokenLogprob,
+    UsageReported,
+)
 from pluggably.errors import BackendInvalidResponse
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -136,7 +143,7 @@ class TokenCounts(Struct, gc=False, rename="camel"):
     thoughts_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
 
-    def reported(self) -> UsageReported:
+    def reported(self, breakdown: Breakdown | None) -> UsageReported:
         asked, said = self.prompt_token_count, self.candidates_token_count
         found, thought = self.tool_use_prompt_token_count, self.thoughts_token_count
         return UsageReported(
@@ -144,6 +151,7 @@ class TokenCounts(Struct, gc=False, rename="camel"):
             cached_input_tokens=self.cached_content_token_count,
             output_tokens=said if thought is None else (said or 0) + thought,
             reasoning_tokens=thought,
+            breakdown=breakdown,
         )
 
 
@@ -154,6 +162,7 @@ class Chunk(Struct, gc=False, rename="camel"):
     prompt_feedback: PromptFeedback | None = None
     usage_metadata: TokenCounts | None = None
     error: Any = None
+    message: str | None = None
 
 
 class Vector(Struct):
@@ -173,10 +182,46 @@ decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_embeddings = msgspec.json.Decoder(Embeddings).decode
 
 
-def raw_part(data: bytes, candidate: int, part: int) -> JsonObject:
-    """A part as it came. Raises: whatever is wrong with it."""
-    found = msgspec.json.decode(data)["candidates"][candidate]["content"]["parts"][part]
-    return msgspec.convert(found, dict[str, Any])
+class ModalityCount(Struct, rename="camel"):
+    modality: str = ""
+    token_count: int = 0
+
+
+class CountsByModality(Struct, rename="camel"):
+    prompt_tokens_details: list[ModalityCount] = []
+    cache_tokens_details: list[ModalityCount] = []
+    candidates_tokens_details: list[ModalityCount] = []
+
+
+class AnswerWithAudio(Struct, rename="camel"):
+    usage_metadata: CountsByModality
+
+
+_decode_with_audio = msgspec.json.Decoder(AnswerWithAudio).decode
+
+
+def breakdown_of(data: bytes) -> Breakdown | None:
+    """What of an answer's counts is audio. It hardly ever is, so they are read only then; and even to ask costs a
+    tenth of what a piece does."""
+    if b"AUDIO" not in data:
+        return None
+    counts = _decode_with_audio(data).usage_metadata
+    heard, cached, spoken = map(
+        _audio_tokens, (counts.prompt_tokens_details, counts.cache_tokens_details, counts.candidates_tokens_details)
+    )
+    if not (heard or spoken):
+        return None
+    return Breakdown(audio_input_tokens=heard, cached_audio_tokens=min(cached, heard), audio_output_tokens=spoken)
+
+
+def _audio_tokens(counts: list[ModalityCount]) -> int:
+    return sum(count.token_count for count in counts if count.modality == "AUDIO")
+
+
+def raw_part(data: bytes, number: int) -> JsonObject:
+    """A part of the first candidate as it came. Raises: whatever is wrong with it."""
+    candidate = next(each for each in msgspec.json.decode(data)["candidates"] if not each.get("index"))
+    return msgspec.convert(candidate["content"]["parts"][number], dict[str, Any])
 
 
 # ── arguments in pieces ─────────────────────────────────────────────────────────────────────────────────────────────

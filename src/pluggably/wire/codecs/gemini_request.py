@@ -63,12 +63,12 @@ class Body(Struct):
 
 def resource_of(address: Address, options: GeminiOptions) -> str:
     """The model as a step of the address. Raises: ModelNotFound."""
-    steps = address.model.split("/")
-    if all(map(_STEP.fullmatch, steps)):
-        if len(steps) == 1:
-            return options.resource.replace("{model}", address.model)
-        if steps[0] in options.collections:
-            return address.model
+    model = address.model
+    if _STEP.fullmatch(model):
+        return options.resource.replace("{model}", model)
+    steps = model.split("/")
+    if steps[0] in options.collections and all(map(_STEP.fullmatch, steps)):
+        return model
     raise ModelNotFound(f"{address.backend}: no model there can have this name.", pointer="/model")
 
 
@@ -159,12 +159,14 @@ def _put_thinking(
 ) -> None:
     thinking: JsonObject = {}
     effort = parameters.reasoning.effort if parameters.reasoning else None
-    if effort is not None and rule.models and not rule.thinks:
-        if effort != "none":
-            omissions.no_effort()
-        effort = None
-    elif effort is not None and (rule.thinks or effort == "none"):
-        effort = omissions.effort(effort, (*rule.levels, *rule.budgets))
+    if effort is not None:
+        known = (*rule.levels, *rule.budgets)
+        if rule.models and not known:
+            if effort != "none":
+                omissions.no_effort()
+            effort = None
+        elif known or effort == "none":
+            effort = omissions.effort(effort, known)
     if effort is not None and effort in rule.budgets:
         thinking["thinkingBudget"] = rule.budgets[effort]
     elif effort is not None:

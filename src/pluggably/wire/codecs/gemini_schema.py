@@ -14,9 +14,9 @@ from typing import Any
 
 from pluggably.domain.generation import JsonObject
 
-_KEPT = frozenset(("$id", "$anchor", "$ref", "type", "format", "title", "description", "enum", "required")) | frozenset(
-    ("minItems", "maxItems", "minimum", "maximum", "propertyOrdering")
-)
+_KEPT = frozenset(
+    ("$id", "$anchor", "type", "format", "title", "description", "required", "propertyOrdering")
+) | frozenset(("minItems", "maxItems", "minimum", "maximum"))
 _SCHEMAS_BY_NAME = frozenset(("properties", "$defs"))
 _LISTS_OF_SCHEMAS = frozenset(("anyOf", "oneOf", "prefixItems"))
 # These may also be `true` or `false`.
@@ -36,7 +36,9 @@ def _cut(schema: JsonObject, lost: set[str]) -> JsonObject:
     cut: JsonObject = {}
     for given, value in schema.items():
         key = "$defs" if given == "definitions" else given
-        if key in _SCHEMAS_BY_NAME and isinstance(value, dict):
+        if key in _KEPT:
+            cut[key] = value
+        elif key in _SCHEMAS_BY_NAME and isinstance(value, dict):
             cut[key] = {name: _cut_any(each, lost) for name, each in value.items()}
         elif key in _LISTS_OF_SCHEMAS and isinstance(value, list):
             if key == "oneOf":  # "interpreted the same as `anyOf`": that no more than one may match is lost
@@ -46,12 +48,10 @@ def _cut(schema: JsonObject, lost: set[str]) -> JsonObject:
             cut[key] = _cut_any(value, lost)
         elif key == "const" and "enum" not in schema and _may_be_listed([value]):
             cut["enum"] = [value]
-        elif key == "enum" and not _may_be_listed(value):
-            lost.add(key)
-        elif key == "$ref" and isinstance(value, str):
-            cut[key] = value.replace("#/definitions/", "#/$defs/")
-        elif key in _KEPT:
+        elif key == "enum" and _may_be_listed(value):
             cut[key] = value
+        elif key == "$ref":
+            cut[key] = value.replace("#/definitions/", "#/$defs/") if isinstance(value, str) else value
         elif key not in _SILENT:
             lost.add(key)
     if "$ref" in cut:

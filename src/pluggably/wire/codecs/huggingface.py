@@ -31,11 +31,11 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import Address, Frame, HttpReply, Step
+from pluggably.wire.codec import Address, HttpReply, Step
 from pluggably.wire.codecs.huggingface_faults import MEANINGS, as_openai, fault_of_reply
 from pluggably.wire.codecs.huggingface_options import HuggingFaceOptions
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer
+from pluggably.wire.codecs.openai_faults import Asked
 from pluggably.wire.codecs.openai_request import merge_own, refuse_own
 
 # The owner and the name of a repository, or an old one's name alone; no step of a path, no query.
@@ -105,19 +105,17 @@ class HuggingFaceCodec(OpenAICodec):
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_vectors(msgspec.json.decode(reply.body))
-        return super().receive(msgspec.structs.replace(reply, body=_readable(reply.body)))
-
-    def feed(self, frame: Frame) -> Step:
-        if b'"error"' in frame.data:
-            frame = Frame(frame.kind, _readable(frame.data))
-        return super().feed(frame)
+        return super().receive(reply)
 
     def fault(self, reply: HttpReply) -> PluggablyError:
         return fault_of_reply(reply, self._asked)
 
+    def _fault_told(self, said: JsonObject) -> PluggablyError:
+        return super()._fault_told(as_openai(said))
+
     def _receive_vectors(self, answer: Any) -> Step:
         if isinstance(answer, dict) and answer.get("error") is not None:
-            raise fault_in_answer(as_openai(answer)["error"], self._asked)
+            raise self._fault_told(answer)
         return self._embeddings.received(self._told_apart(answer, len(self._embeddings.under_way)), None)
 
     def _told_apart(self, answer: Any, sent: int) -> list[list[float]]:
@@ -132,16 +130,3 @@ class HuggingFaceCodec(OpenAICodec):
                 pointer="/model",
             )
         return msgspec.convert(answer, list[list[float]])
-
-
-def _readable(body: bytes) -> bytes:
-    """An answer that is an error, in OpenAI's form; any other as it came."""
-    if b'"error"' not in body:
-        return body
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return body
-    if not isinstance(answer, dict) or answer.get("error") is None:
-        return body
-    return msgspec.json.encode(as_openai(answer))

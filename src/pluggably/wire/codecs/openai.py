@@ -119,9 +119,11 @@ class OpenAICodec:
             return self._receive_embeddings(reply.body)
         if reply.headers.get("content-type", "").startswith("text/event-stream"):
             return whole_stream(self, reply.body)
+        if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
+            raise self._fault_told(msgspec.json.decode(reply.body)[0])
         completion = decode_completion(reply.body)
         if completion.error is not None:
-            raise fault_in_answer(completion.error, self._asked)
+            raise self._fault_told(msgspec.json.decode(reply.body))
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
         if choice is None or choice.message is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
@@ -146,7 +148,7 @@ class OpenAICodec:
     def _receive_embeddings(self, body: bytes) -> Step:
         answer = decode_embeddings(body)
         if answer.error is not None:
-            raise fault_in_answer(answer.error, self._asked)
+            raise self._fault_told(msgspec.json.decode(body))
         usage = answer.usage.reported() if answer.usage is not None else None
         step = self._embeddings.received(answer.in_order(), usage)
         if step.next is not None:
@@ -162,10 +164,8 @@ class OpenAICodec:
         if not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
             return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
         chunk = decode_chunk(data)
-        if chunk.error is not None:
-            raise fault_in_answer(chunk.error, self._asked)
-        if frame.kind == "error":
-            raise fault_in_answer(msgspec.json.decode(data), self._asked)
+        if chunk.error is not None or frame.kind == "error":
+            raise self._fault_told(msgspec.json.decode(data))
         events: list[Event] = []
         for choice in chunk.choices or ():
             if choice.index:
@@ -191,6 +191,10 @@ class OpenAICodec:
 
     def fault(self, reply: HttpReply) -> PluggablyError:
         return fault_of_reply(reply, self._asked)
+
+    def _fault_told(self, said: JsonObject) -> PluggablyError:
+        """The error that stands where an answer should."""
+        return fault_in_answer(said.get("error") or said, self._asked)
 
     def _done(self) -> Step:
         if self._completed:

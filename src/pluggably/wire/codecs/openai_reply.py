@@ -19,7 +19,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from pluggably.domain.generation import AlternativeToken, FinishReason, JsonObject, TokenLogprob, UsageReported
+from pluggably.domain.generation import (
+    AlternativeToken,
+    Breakdown,
+    FinishReason,
+    JsonObject,
+    TokenLogprob,
+    UsageReported,
+)
 
 # OpenAI gives -9999.0 for a token that was not among the likeliest; JSON has no minus infinity, and llama.cpp writes
 # null for it.
@@ -37,6 +44,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
+    "refusal": "content_filter",
     # Z.ai: docs.z.ai/api-reference/llm, "Chat Completion" (2026-11)
     "sensitive": "content_filter",
     "model_context_window_exceeded": "length",
@@ -102,10 +110,22 @@ class ChunkChoice(Struct, gc=False):
 
 class PromptDetails(Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class OutputDetails(Struct, gc=False):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+def breakdown_of(prompt: PromptDetails | None, output: OutputDetails | None) -> Breakdown | None:
+    written = (prompt.cache_write_tokens or 0) if prompt is not None else 0
+    heard = (prompt.audio_tokens or 0) if prompt is not None else 0
+    spoken = (output.audio_tokens or 0) if output is not None else 0
+    if not (written or heard or spoken):
+        return None
+    return Breakdown(cache_write_tokens=written, audio_input_tokens=heard, audio_output_tokens=spoken)
 
 
 class TokenCounts(Struct, gc=False):
@@ -125,6 +145,7 @@ class TokenCounts(Struct, gc=False):
             cached_input_tokens=prompt.cached_tokens if prompt else self.prompt_cache_hit_tokens,
             output_tokens=self.completion_tokens,
             reasoning_tokens=output.reasoning_tokens if output else self.reasoning_tokens or None,
+            breakdown=breakdown_of(prompt, output),
         )
 
 

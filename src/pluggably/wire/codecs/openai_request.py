@@ -257,7 +257,7 @@ def merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
 
 def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
     """Raises: InvalidRequest for options that the gateway itself must decide."""
-    for key in keys:
+    for key in keys if own else ():
         if key in own:
             escaped = backend.replace("~", "~0").replace("/", "~1")
             raise InvalidRequest(

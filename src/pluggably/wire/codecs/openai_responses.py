@@ -116,6 +116,8 @@ class OpenAIResponsesCodec:
     def receive(self, reply: HttpReply) -> Step:
         if reply.headers.get("content-type", "").startswith("text/event-stream"):
             return whole_stream(self, reply.body)
+        if reply.body[:1] == b"[":  # an error in a list, as Google's services have it
+            raise fault_in_answer(msgspec.json.decode(reply.body)[0]["error"], self._asked)
         response = decode_response(reply.body)
         if response.output is None and response.error is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without any output.")

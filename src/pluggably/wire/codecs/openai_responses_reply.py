@@ -17,24 +17,16 @@ from msgspec import Struct
 
 from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codecs.openai_reply import TokenScore
+from pluggably.wire.codecs.openai_reply import OutputDetails, PromptDetails, TokenScore, breakdown_of
 
 # `incomplete_details.reason`. What is not here was cut for a reason that nobody knows, so it did not stop by itself.
 INCOMPLETE: dict[str | None, FinishReason] = {"content_filter": "content_filter", "steered": "stop"}
 
 
-class InputDetails(Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class OutputDetails(Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
 class TokenCounts(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
-    input_tokens_details: InputDetails | None = None
+    input_tokens_details: PromptDetails | None = None
     output_tokens_details: OutputDetails | None = None
 
     def reported(self) -> UsageReported:
@@ -44,6 +36,7 @@ class TokenCounts(Struct, gc=False):
             cached_input_tokens=asked.cached_tokens if asked else None,
             output_tokens=self.output_tokens,
             reasoning_tokens=said.reasoning_tokens if said else None,
+            breakdown=breakdown_of(asked, said),
         )
 
 
