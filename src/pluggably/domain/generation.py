@@ -451,10 +451,10 @@ class Fold:
                 self._items[event.index] = event.item
                 self._open.pop(event.index, None)
             elif type(event) is UsageReported:
-                self.usage.input_tokens = event.input_tokens
-                self.usage.cached_input_tokens = event.cached_input_tokens
-                self.usage.output_tokens = event.output_tokens
-                self.usage.reasoning_tokens = event.reasoning_tokens
+                self.usage.input_tokens = _counted(event.input_tokens)
+                self.usage.cached_input_tokens = _counted(event.cached_input_tokens)
+                self.usage.output_tokens = _counted(event.output_tokens)
+                self.usage.reasoning_tokens = _counted(event.reasoning_tokens)
                 self.usage.cost_usd = event.cost_usd
                 self.breakdown = event.breakdown
             elif type(event) is Warned:
@@ -474,6 +474,11 @@ class Fold:
             pieces = self._open.get(index)
             items.append(_with_text(item, "".join(pieces)) if pieces else item)
         return items
+
+
+def _counted(count: int | None) -> int | None:
+    """A backend that counts below zero knows nothing; metrics and prices would break on it."""
+    return count if count is None or count >= 0 else None
 
 
 def _with_text(item: Item, text: str) -> Item:

@@ -11,14 +11,15 @@ caught by the transport and told as `backend_invalid_response`, so codecs write 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pluggably.domain.generation import (
     Embedding,
     Event,
+    FinishReason,
     GenerationRequest,
     GenerationWarning,
     Item,
@@ -46,6 +47,8 @@ from pluggably.errors import (
     PluggablyError,
 )
 
+# The id or the name of a tool call, in the structs of answers: without it, nobody could answer the call.
+Named: TypeAlias = Annotated[str, Meta(min_length=1)]
 Framing: TypeAlias = Literal["sse", "ndjson", "eventstream"]
 
 
@@ -256,6 +259,14 @@ SSE_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": 
 
 def json_body(value: JsonObject) -> bytes:
     return msgspec.json.encode(value)
+
+
+def settled_reason(reason: FinishReason, *, has_calls: bool) -> FinishReason:
+    """`tool_calls` where there are calls, and nowhere else: vendors say that they stopped and call a tool, or the other
+    way round, and a client would wait for calls that do not come."""
+    if has_calls:
+        return "tool_calls" if reason == "stop" else reason
+    return "stop" if reason == "tool_calls" else reason
 
 
 def ignored_tool_choice(request: GenerationRequest, backend: str) -> list[Event]:

@@ -117,6 +117,15 @@ def test_items_may_interleave() -> None:
     assert fold.output() == [Text(""), ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "g", "{}")]
 
 
+def test_a_count_below_zero_is_not_known() -> None:
+    """A backend's slip; metrics, which only grow, would break on it."""
+    fold = Fold()
+    fold.add([UsageReported(input_tokens=-1, cached_input_tokens=0, output_tokens=5, reasoning_tokens=-(10**20))])
+    usage = fold.usage
+    assert (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) == (None, 0, 5)
+    assert usage.reasoning_tokens is None
+
+
 def test_whole_items_need_no_text() -> None:
     """Embeddings and a vendor's blocks come in one piece."""
     items: list[Item] = [Embedding([0.5], 0), ProviderItem("p", {"a": 1})]

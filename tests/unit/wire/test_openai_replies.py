@@ -62,8 +62,6 @@ def streamed(*frames: Frame) -> tuple[Fold, list[Event]]:
         ("stop", "stop"),
         ("length", "length"),
         ("max_tokens", "length"),
-        ("tool_calls", "tool_calls"),
-        ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
         ("eos", "stop"),
         ("sensitive", "content_filter"),
@@ -74,6 +72,14 @@ def streamed(*frames: Frame) -> tuple[Fold, list[Event]]:
 def test_every_finish_reason_has_a_word_of_ours(theirs: str, ours: str) -> None:
     """Those that nobody documented are an end like any other."""
     assert streamed(chunk({"content": "x"}), chunk({}, theirs))[0].finish_reason == ours
+
+
+@pytest.mark.parametrize("theirs", ["tool_calls", "function_call", "stop"])
+def test_calls_and_their_finish_reason_go_together(theirs: str) -> None:
+    """With a call the reason is `tool_calls`, without one it is not, whatever the server says."""
+    call = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}
+    assert streamed(chunk({"tool_calls": [call]}), chunk({}, theirs))[0].finish_reason == "tool_calls"
+    assert streamed(chunk({"content": "x"}), chunk({}, theirs))[0].finish_reason == "stop"
 
 
 def test_an_empty_finish_reason_is_none() -> None:

@@ -22,7 +22,6 @@ from msgspec import UNSET, Struct
 from pluggably.domain.generation import (
     Completed,
     Event,
-    FinishReason,
     GenerationRequest,
     GenerationWarning,
     JsonObject,
@@ -45,6 +44,7 @@ from pluggably.wire.codec import (
     Step,
     ignored_tool_choice,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.anthropic_faults import Asked, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.anthropic_options import MODEL_GAP, AnthropicOptions
@@ -76,6 +76,7 @@ class AnthropicCodec:
         # The block that is open, as it came, and the pieces of what grows in it.
         self._block: JsonObject = {}
         self._kind = ""
+        self._index = -1
         self._pieces: list[str] = []
         self._has_arguments = False
         self._counts = TokenCounts()
@@ -191,7 +192,7 @@ class AnthropicCodec:
     def _block_start(self, event: StreamEvent) -> list[Event]:
         block = event.content_block or {}
         events = self._close_block()
-        self._block, self._kind = block, block.get("type", "")
+        self._block, self._kind, self._index = block, block.get("type", ""), event.index
         if self._kind == "tool_use":
             # Its input comes in pieces; where it came at once, there are none.
             call = msgspec.convert(block, ToolUse)
@@ -216,6 +217,8 @@ class AnthropicCodec:
             return self._items.text(delta.text)
         if delta.type == "input_json_delta":
             if kind == "tool_use":
+                if event.index != self._index:
+                    raise BackendInvalidResponse(f"{self._asked.backend} sent a piece of a block that is not open.")
                 self._has_arguments = self._has_arguments or bool(delta.partial_json)
                 return self._items.tool_call(event.index, delta.partial_json)
             self._pieces.append(delta.partial_json)
@@ -230,10 +233,10 @@ class AnthropicCodec:
             return events
         return []
 
-    def _block_stop(self, event: StreamEvent) -> list[Event]:
+    def _block_stop(self, _: StreamEvent) -> list[Event]:
         if self._kind == "tool_use" and not self._has_arguments:
             # A call without arguments may come without any piece, and "" is no JSON.
-            return self._items.tool_call(event.index, "{}") + self._close_block()
+            return self._items.tool_call(self._index, "{}") + self._close_block()
         return self._close_block()
 
     def _message_delta(self, event: StreamEvent) -> list[Event]:
@@ -293,9 +296,7 @@ class AnthropicCodec:
         backend = self._asked.backend
         has_calls = self._items.has_tool_calls
         events: list[Event] = []
-        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "stop")
-        if has_calls and reason == "stop":
-            reason = "tool_calls"
+        reason = settled_reason(FINISH_REASONS.get(self._stop_reason or "", "stop"), has_calls=has_calls)
         if reason == "content_filter" and self._stop_details is not None and self._stop_details.explanation:
             events += self._items.refusal(self._stop_details.explanation)
         events += self._items.close()

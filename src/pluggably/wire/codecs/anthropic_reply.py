@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import Breakdown, FinishReason, JsonObject, UsageReported
+from pluggably.wire.codec import Named
 
 # …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on. `refusal` is the
 # word of classifiers beside the model; one that refuses in words ends its turn as with any answer
@@ -120,8 +121,8 @@ class ThinkingBlock(Struct):
 class ToolUse(Struct):
     """A call of one of the client's tools."""
 
-    id: str
-    name: str
+    id: Named
+    name: Named
     input: Any = None
     caller: JsonObject | None = None
     toolset_name: str | None = None

@@ -17,7 +17,7 @@ import binascii
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
     Breakdown,
@@ -40,10 +40,12 @@ from pluggably.wire.codec import (
     Frame,
     HttpCall,
     HttpReply,
+    Named,
     OutputItems,
     Step,
     ignored_tool_choice,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.bedrock_faults import fault_of_frame, fault_of_reply
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
@@ -111,9 +113,21 @@ class Converse(Struct, rename="camel"):
     usage: TokenCounts | None = None
 
 
+class ToolUse(Struct, rename="camel"):
+    """A call of one of the client's tools, or the beginning of one."""
+
+    tool_use_id: Named
+    name: Named
+    input: Any = UNSET
+
+
+class ToolUsePiece(Struct, gc=False):
+    input: str = ""
+
+
 class Delta(Struct, rename="camel", gc=False):
     text: str | None = None
-    tool_use: JsonObject | None = None
+    tool_use: ToolUsePiece | None = None
     reasoning_content: JsonObject | None = None
     citation: JsonObject | None = None
     tool_result: Any = None
@@ -210,8 +224,9 @@ class BedrockCodec:
             return self._items.close_prose() + self._items.text(block["text"]) + self._items.close_prose()
         use = block.get("toolUse")
         if isinstance(use, dict) and use.get("type") is None:
-            arguments = json_body(use.get("input", {})).decode()
-            return self._items.tool_call(index, arguments, id=use["toolUseId"], name=use["name"])
+            call = msgspec.convert(use, ToolUse)
+            arguments = json_body({} if call.input is UNSET else call.input).decode()
+            return self._items.tool_call(index, arguments, id=call.tool_use_id, name=call.name)
         thought = block.get("reasoningContent")
         if isinstance(thought, dict):
             text = thought.get("reasoningText", {}).get("text")
@@ -225,7 +240,7 @@ class BedrockCodec:
         if isinstance(cited, dict):
             text = "".join(piece.get("text", "") for piece in cited.get("content", ()))
             events = self._items.close_prose() + self._items.text(text)
-            self._items.attached["annotations"] = cited.get("citations", [])
+            self._items.attached["annotations"] = msgspec.convert(cited.get("citations", []), list[JsonObject])
             return events + self._items.close_prose()
         return self._items.whole(ProviderItem(self._asked.backend, block))
 
@@ -269,8 +284,9 @@ class BedrockCodec:
         self._block = index
         use = start.get("toolUse")
         if isinstance(use, dict) and use.get("type") is None:
+            call = msgspec.convert(use, ToolUse)
             self._started.add(index)
-            return events + self._items.tool_call(index, "", id=use["toolUseId"], name=use["name"])
+            return events + self._items.tool_call(index, "", id=call.tool_use_id, name=call.name)
         if start:
             # A tool that the vendor runs itself, or an image: put together, and handed on when it is whole.
             self._own_block = {
@@ -294,7 +310,7 @@ class BedrockCodec:
         elif delta.tool_use is not None:
             if index not in self._started:
                 raise BackendInvalidResponse(f"{self._asked.backend} sent a piece of a tool call that has not begun.")
-            events += self._items.tool_call(index, delta.tool_use["input"])
+            events += self._items.tool_call(index, delta.tool_use.input)
         elif delta.reasoning_content is not None:
             events += self._reasoning(delta.reasoning_content)
         elif delta.citation is not None:
@@ -349,9 +365,7 @@ class BedrockCodec:
         events = self._close_block()
         has_calls = self._items.has_tool_calls
         events += self._items.close()
-        reason: FinishReason = FINISH_REASONS.get(self._stop_reason or "", "stop")
-        if has_calls and reason == "stop":
-            reason = "tool_calls"
+        reason = settled_reason(FINISH_REASONS.get(self._stop_reason or "", "stop"), has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, backend)
         self._completed = True
@@ -382,7 +396,7 @@ def _joined(pieces: list[str]) -> str:
 def _extend(block: JsonObject, delta: Delta) -> None:
     """Adds a piece to a block of the vendor's own."""
     if delta.tool_use is not None and "toolUse" in block:
-        block["toolUse"]["input"] = block["toolUse"].get("input", "") + str(delta.tool_use.get("input", ""))
+        block["toolUse"]["input"] = block["toolUse"].get("input", "") + delta.tool_use.input
     elif delta.tool_result is not None and "toolResult" in block:
         block["toolResult"].setdefault("content", []).extend(delta.tool_result)
     elif delta.image is not None and "image" in block:

@@ -40,6 +40,7 @@ from pluggably.wire.codec import (
     Step,
     ignored_tool_choice,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.cohere_faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.cohere_messages import PLAN, THINKING
@@ -263,9 +264,7 @@ class CohereCodec:
         events = self._items.close()
         if counts is not None:
             events.append(counts.reported())
-        reason = FINISH_REASONS.get(given, "stop")
-        if has_calls and reason == "stop":
-            reason = "tool_calls"
+        reason = settled_reason(FINISH_REASONS.get(given, "stop"), has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, backend)
         self._completed = True

@@ -193,6 +193,7 @@ class GeminiCodec:
         for candidate in candidates or ():
             if not candidate.index:  # of several the first one is the answer; their count is nothing of ours
                 events = self._take_candidate(candidate, data)
+                break
         if counts is not None and counts != self._counts:  # it comes with every piece
             if self._counts is None or self._finish_reason is not None:  # the first and the last know
                 self._breakdown = breakdown_of(data)

@@ -44,6 +44,7 @@ from pluggably.wire.codec import (
     Step,
     ignored_tool_choice,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.mistral_faults import ERROR_CODES, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.mistral_options import MistralOptions
@@ -155,7 +156,7 @@ class MistralCodec:
         data = frame.data
         if data == b"[DONE]":
             return self._done()
-        if not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
+        if self._completed or not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
             return NOTHING  # a keep-alive
         chunk = decode_completion(data)
         if chunk.is_error or frame.kind == "error":
@@ -165,7 +166,8 @@ class MistralCodec:
             if choice.index:
                 continue  # of several choices the first one is the answer; `n` is no parameter of ours
             if choice.delta is not None:
-                events = self._take(choice.delta, choice.logprobs)
+                more = self._take(choice.delta, choice.logprobs)
+                events = events + more if events else more
             if choice.finish_reason:
                 self._finish_reason = choice.finish_reason
         if chunk.usage is not None:
@@ -191,9 +193,7 @@ class MistralCodec:
         has_calls = self._items.has_tool_calls
         rest = self._prefix.rest()
         events = (self._items.text(rest) if rest else []) + self._items.close()
-        reason = FINISH_REASONS.get(self._finish_reason or "", "stop")
-        if has_calls and reason == "stop":
-            reason = "tool_calls"
+        reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True
@@ -223,7 +223,7 @@ class MistralCodec:
     def _chunk(self, chunk: JsonObject) -> list[Event]:
         kind = chunk.get("type")
         if kind == "text":
-            return self._text(chunk.get("text") or "")
+            return self._text(msgspec.convert(chunk.get("text") or "", str))
         if kind == "thinking":
             return self._thoughts(chunk)
         if kind in _REFERENCES:

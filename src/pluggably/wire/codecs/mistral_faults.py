@@ -62,7 +62,8 @@ def _refused_body(value: Any, asked: Asked, told: str) -> InvalidRequest | None:
     for each in wrong:
         if not isinstance(each, dict):
             continue
-        place = [str(step) for step in each.get("loc") or () if step != "body"]
+        steps = each.get("loc")
+        place = [str(step) for step in steps if step != "body"] if isinstance(steps, list) else []
         message = shown(each.get("msg"))
         said.append(f"{shown('.'.join(place), 100)}: {message}" if place else message)
         violations.append(Violation(_pointer(place, asked) or "", message))

@@ -184,7 +184,7 @@ class NativeCodec:
         events: list[Event] = []
         if generation.usage is not None:
             events.append(generation.usage.reported())
-            if generation.usage.queued_s:
+            if generation.usage.queued_s > 0:
                 events.append(Leased(generation.usage.queued_s))
         events += (Warned(warning.told()) for warning in generation.warnings)
         if generation.error is not None:

@@ -212,6 +212,8 @@ def item_of(value: JsonObject | None, backend: str) -> Item:
         kept = ProviderState(state.provider, state.data) if state is not None else None
         return Reasoning(said.text, kept, options)
     if said.type == "tool_call":
+        if not said.id or not said.name:
+            raise BackendInvalidResponse(f"{backend} sent a tool call without an id or a name.")
         return ToolCall(said.id, said.name, said.arguments, options)
     if said.type == "refusal":
         return Refusal(said.text or "", options)

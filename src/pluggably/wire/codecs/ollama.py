@@ -38,9 +38,11 @@ from pluggably.wire.codec import (
     Frame,
     HttpCall,
     HttpReply,
+    Named,
     OutputItems,
     Step,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.ollama_faults import fault_of_line, fault_of_reply
 from pluggably.wire.codecs.ollama_request import OllamaOptions, chat_body, embed_body
@@ -52,7 +54,7 @@ _FINISH_REASONS: dict[str | None, FinishReason] = {"length": "length"}
 
 
 class FunctionSaid(Struct, gc=False):
-    name: str
+    name: Named
     arguments: dict[str, Any] = {}
 
 
@@ -212,7 +214,7 @@ class OllamaCodec:
             events.append(UsageReported(input_tokens=said.prompt_eval_count, output_tokens=said.eval_count))
         reason = _FINISH_REASONS.get(said.done_reason, "stop")
         self._completed = True
-        events.append(Completed("tool_calls" if has_calls and reason == "stop" else reason))
+        events.append(Completed(settled_reason(reason, has_calls=has_calls)))
         return events
 
 

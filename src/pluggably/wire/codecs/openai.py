@@ -21,7 +21,6 @@ from msgspec import Struct
 from pluggably.domain.generation import (
     Completed,
     Event,
-    FinishReason,
     GenerationRequest,
     JsonObject,
     ProviderItem,
@@ -42,6 +41,7 @@ from pluggably.wire.codec import (
     Step,
     ignored_tool_choice,
     json_body,
+    settled_reason,
 )
 from pluggably.wire.codecs.openai_calls import OpenCalls
 from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
@@ -161,7 +161,7 @@ class OpenAICodec:
         data = frame.data
         if data == b"[DONE]":
             return self._done()
-        if not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
+        if self._completed or not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
             return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
         chunk = decode_chunk(data)
         if chunk.error is not None or frame.kind == "error":
@@ -171,7 +171,8 @@ class OpenAICodec:
             if choice.index:
                 continue  # of several choices the first one is the answer; `n` is no parameter of ours
             if choice.delta is not None:
-                events = self._take(choice.delta, choice.logprobs)
+                more = self._take(choice.delta, choice.logprobs)
+                events = events + more if events else more
             if choice.finish_reason:  # "" is null at some servers
                 self._finish_reason = choice.finish_reason
         if chunk.search_results is not None:
@@ -215,9 +216,7 @@ class OpenAICodec:
             events += self._items.whole(Reasoning(provider_state=state))
         if self._extras:
             events += self._items.whole(ProviderItem(self._asked.backend, self._extras))
-        reason: FinishReason = FINISH_REASONS.get(self._finish_reason or "", "stop")
-        if has_calls and reason == "stop":
-            reason = "tool_calls"
+        reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True

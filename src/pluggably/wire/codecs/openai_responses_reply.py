@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
 from pluggably.errors import BackendInvalidResponse
+from pluggably.wire.codec import Named
 from pluggably.wire.codecs.openai_reply import OutputDetails, PromptDetails, TokenScore, breakdown_of
 
 # `incomplete_details.reason`. What is not here was cut for a reason that nobody knows, so it did not stop by itself.
@@ -100,8 +101,8 @@ class Message(Struct):
 class Call(Struct):
     """An item of the type `function_call`."""
 
-    call_id: str
-    name: str
+    call_id: Named
+    name: Named
     arguments: str = ""
     namespace: str | None = None
     caller: JsonObject | None = None
