@@ -6,15 +6,14 @@ Our own fake vendor and our codec were written by the same people, who may have 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from needs import Needs
 
-from e2e.harness import Client, eventually, free_port, start_gateway
+from e2e.aimock import running_aimock
+from e2e.harness import Client, start_gateway
 from e2e.protocol import Json
 
 KEY = "sk-aimock-of-the-test"
@@ -55,20 +54,8 @@ FIXTURES: list[Json] = [
 @pytest.fixture(scope="module")
 def client(needs: Needs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A gateway in front of aimock."""
-    node = needs.program("node", "`make setup` installs one")
-    program = needs.npm_package("@copilotkit/aimock") / "dist" / "cli.js"
     folder = Path(tmp_path_factory.mktemp("aimock"))
-    (folder / "fixtures.json").write_text(json.dumps({"fixtures": FIXTURES}))
-    port = free_port()
-    command = [node, str(program), "--port", str(port), "--fixtures", str(folder / "fixtures.json")]
-    command += ["--strict", "--validate-on-load", "--chunk-size", "8"]
-    with (folder / "aimock.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "AIMOCK_API_KEYS": KEY}, cwd=folder
-        )
-    try:
-        mock = Client(f"http://127.0.0.1:{port}")
-        eventually(lambda: answers(mock, process), 20, "aimock answers")
+    with running_aimock(needs, folder, FIXTURES, AIMOCK_API_KEYS=KEY) as mock:
         config: Json = {
             "providers": {
                 "mock": {"codec": "openai", "base_url": f"{mock.url}/v1", "api_key": KEY},
@@ -79,17 +66,6 @@ def client(needs: Needs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         }
         with start_gateway(folder, config) as gateway:
             yield gateway.client
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def answers(mock: Client, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "aimock has ended"
-    try:
-        return mock.get("/health").status == 200
-    except ConnectionRefusedError:
-        return False
 
 
 def both_ways(client: Client, given: object, **fields: object) -> Json:

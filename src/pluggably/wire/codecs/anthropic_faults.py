@@ -156,6 +156,8 @@ def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str 
         said = f"{said} (request {shown(request_id, 60)})"
     facts: dict[str, Any] = {"backend_status": status, "backend_code": error.code}
     expected = _STATUSES.get(error.type, reply.status)
+    if status is not None and expected < 500 <= status:
+        expected = status  # a server that is only shaped like this one calls all its errors the client's
     if error.code in _SPENT or expected == 402 or (expected in (400, 429) and _SPENT_WORDS.search(words)):
         return BackendQuotaExhausted(
             f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "

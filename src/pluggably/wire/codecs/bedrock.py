@@ -289,11 +289,13 @@ class BedrockCodec:
             return events + self._items.tool_call(index, "", id=call.tool_use_id, name=call.name)
         if start:
             # A tool that the vendor runs itself, or an image: put together, and handed on when it is whole.
-            self._own_block = {
+            # A start of another kind says nothing, and what follows it is read as if it had none.
+            own_block = {
                 kind: {key: start[kind][key] for key in keys if key in start[kind]}
                 for kind, keys in _STARTS.items()
                 if isinstance(start.get(kind), dict)
             }
+            self._own_block = own_block or None
         return events
 
     def _delta(self, index: int, delta: Delta) -> list[Event]:
