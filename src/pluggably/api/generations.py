@@ -37,6 +37,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    with_own_ids,
 )
 from pluggably.errors import (
     InvalidRequest,
@@ -130,7 +131,7 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None, usual: Modal
     return GenerationRequest(
         model=body.model,
         modality=modality,
-        messages=messages,
+        messages=with_own_ids(messages),
         texts=texts,
         parameters=parameters,
         tools=body.tools,

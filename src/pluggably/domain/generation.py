@@ -147,6 +147,41 @@ class Message(Struct, forbid_unknown_fields=True):
     provider_options: ProviderOptions | UnsetType = UNSET
 
 
+def with_own_ids(messages: list[Message]) -> list[Message]:
+    """The messages with an id of its own for every tool call. Some models count their calls from zero in each answer,
+    and some vendors want no id twice in a conversation. The first call keeps its id; a result belongs to the earliest
+    call of its id that has none yet, else to the last one that has."""
+    ids = [part.id for message in messages for part in message.content if isinstance(part, ToolCall)]
+    if len(ids) == len(set(ids)):
+        return messages
+    taken: set[str] = set()
+    waiting: dict[str, list[str]] = {}
+    answered: dict[str, str] = {}
+
+    def renamed(part: Part) -> Part:
+        if isinstance(part, ToolCall):
+            id_, count = part.id, 1
+            while id_ in taken:
+                count += 1
+                id_ = f"{part.id}-{count}"
+            taken.add(id_)
+            waiting.setdefault(part.id, []).append(id_)
+            return msgspec.structs.replace(part, id=id_)
+        if isinstance(part, ToolResult):
+            calls = waiting.get(part.tool_call_id)
+            id_ = calls.pop(0) if calls else answered.get(part.tool_call_id, part.tool_call_id)
+            answered[part.tool_call_id] = id_
+            return msgspec.structs.replace(part, tool_call_id=id_)
+        return part
+
+    return [
+        message
+        if isinstance(message.content, str)
+        else msgspec.structs.replace(message, content=[renamed(part) for part in message.content])
+        for message in messages
+    ]
+
+
 class Tool(Struct, tag="function", forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(pattern=FUNCTION_NAME)]
     description: str = ""

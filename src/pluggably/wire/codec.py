@@ -10,6 +10,7 @@ caught by the transport and told as `backend_invalid_response`, so codecs write 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -259,6 +260,13 @@ SSE_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": 
 
 def json_body(value: JsonObject) -> bytes:
     return msgspec.json.encode(value)
+
+
+def short_id(given: str, limit: int | None) -> str:
+    """A tool call's id where a vendor takes so many characters; the same one becomes the same in each place."""
+    if limit is None or len(given) <= limit:
+        return given
+    return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
 
 
 def settled_reason(reason: FinishReason, *, has_calls: bool) -> FinishReason:

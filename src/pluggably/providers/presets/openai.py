@@ -59,6 +59,7 @@ _AZURE_OPTIONS: dict[str, Any] = {
     "texts_per_call": 2048,
     "tokens_per_call": 300_000,
     "tokens_per_text": 8192,
+    "call_id_limit": 40,
     "stop_limit": 4,
     "inputs": ("image", "image_url", "audio"),
     "lacks": ("top_k", "min_p"),
@@ -123,6 +124,9 @@ OPENAI: dict[str, Preset] = {
             "texts_per_call": 2048,
             "tokens_per_call": 300_000,
             "tokens_per_text": 8192,
+            # Of an id: "string too long. Expected a string with maximum length 40"
+            # (github.com/openclaw/openclaw/pull/875, github.com/microsoft/autogen/issues/6377; 2026-11).
+            "call_id_limit": 40,
             # "Up to 4 sequences": `stop`.
             "stop_limit": 4,
             "inputs": ("image", "image_url", "file", "audio"),

@@ -31,6 +31,7 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import UnsupportedParameter
+from pluggably.wire.codec import short_id
 from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.parts import (
@@ -138,7 +139,7 @@ class Messages:
         text = "\n".join(result_texts(part, self._backend, pointer))
         theirs: JsonObject = {
             "role": "tool",
-            "tool_call_id": part.tool_call_id,
+            "tool_call_id": short_id(part.tool_call_id, self._options.call_id_limit),
             "content": result_text(part, text),
         }
         return merged(theirs, own_options(part.provider_options, self._backend))
@@ -182,7 +183,8 @@ class Messages:
     def _call(self, part: ToolCall) -> JsonObject:
         # Empty arguments are no JSON, and servers parse them.
         function = {"name": part.name, "arguments": part.arguments or "{}"}
-        theirs: JsonObject = {"id": part.id, "type": "function", "function": function}
+        id_ = short_id(part.id, self._options.call_id_limit)
+        theirs: JsonObject = {"id": id_, "type": "function", "function": function}
         return merged(theirs, self._own_of_answer(part))
 
     def _own_of_answer(self, part: Text | ToolCall) -> Mapping[str, Any]:

@@ -130,6 +130,9 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     taking_turns: bool = False
     # How many stop sequences are taken; None: no limit known.
     stop_limit: int | None = None
+    # How many characters the id of a tool call may have; a longer one, which only another vendor can have given, is
+    # replaced. None: no limit known.
+    call_id_limit: int | None = None
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
     lacks: tuple[Lack, ...] = ("top_k", "min_p")
     model_rules: tuple[ModelRule, ...] = ()

@@ -27,10 +27,15 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import UnsupportedParameter
+from pluggably.wire.codec import short_id
 from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
 from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
 from pluggably.wire.omissions import Omissions
+
+# Of `call_id`: "string too long. Expected a string with maximum length 64"
+# (github.com/openai/codex/issues/14355; 2026-11).
+_ID_LIMIT = 64
 
 
 class InputItems:
@@ -107,7 +112,11 @@ class InputItems:
                 else:
                     output[0]["text"] = result_text(part, first)
             output = plain(output)
-        theirs: JsonObject = {"type": "function_call_output", "call_id": part.tool_call_id, "output": output}
+        theirs: JsonObject = {
+            "type": "function_call_output",
+            "call_id": short_id(part.tool_call_id, _ID_LIMIT),
+            "output": output,
+        }
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
@@ -128,7 +137,7 @@ class InputItems:
                 own = own_options(part.provider_options, self._backend)
                 items.append(merged({"role": "assistant", "content": [refusal]}, own))
             elif isinstance(part, ToolCall):
-                call: JsonObject = {"type": "function_call", "call_id": part.id, "name": part.name}
+                call: JsonObject = {"type": "function_call", "call_id": short_id(part.id, _ID_LIMIT), "name": part.name}
                 call["arguments"] = part.arguments or "{}"  # empty arguments are no JSON
                 items.append(merged(call, own_options(part.provider_options, self._backend)))
             else:

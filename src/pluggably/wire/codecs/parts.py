@@ -34,6 +34,8 @@ _TEXT_TYPES = ("text", "input_text")
 # Where a call's arguments go that are no JSON object: platform.claude.com/docs/en/agents-and-tools/tool-use/
 # fine-grained-tool-streaming, "Handling invalid JSON" (2026-11).
 INVALID_JSON = "INVALID_JSON"
+# How deep the arguments of a call may be nested that goes back to a vendor; models write a handful of levels.
+MOST_NESTED = 128
 # What a client says beside the results of tools.
 Asked: TypeAlias = Text | Image | File | Audio | ProviderItem
 
@@ -124,7 +126,18 @@ def as_object(text: str) -> JsonObject:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {INVALID_JSON: text}
-    return value if isinstance(value, dict) else {INVALID_JSON: text}
+    return value if isinstance(value, dict) and not _is_nested_too_deeply(value, text) else {INVALID_JSON: text}
+
+
+def _is_nested_too_deeply(value: Any, text: str) -> bool:
+    """What could be read might still be too deep to be written again, inside a message."""
+    if text.count("{") + text.count("[") <= MOST_NESTED:
+        return False
+    level = [value]
+    for _ in range(MOST_NESTED):
+        nested = [each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
+    return bool(level)
 
 
 def _result_in_the_wrong_role(pointer: str) -> InvalidRequest:
