@@ -202,6 +202,31 @@ def test_a_conversation_goes_on_with_results(client: Client, mock: Client, name:
         assert [message["tool_call_id"] for message in told] == [call["id"] for call in called]
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [("anthropic", "google"), ("google", "mistral"), ("responses", "bedrock"), ("cohere", "ollama")]
+)
+def test_another_provider_goes_on(client: Client, mock: Client, a: str, b: str) -> None:
+    """What A said goes to B as it came, with results, and what both said to A; a warning tells of A's own state."""
+    asked: Json = {"role": "user", "content": "ponder"}
+    first = client.answer(f"{a}/{WIRES[a].model}", [asked], tools=[WEATHER])
+    results = [
+        {"type": "tool_result", "tool_call_id": call["id"], "content": f"sunny ({number})"}
+        for number, call in enumerate(calls_of(first))
+    ]
+    said: list[Json] = [{"role": "assistant", "content": first["output"]}, {"role": "tool", "content": results}]
+    second = both_ways(client, b, [asked, *said], tools=[WEATHER])
+    assert second["output"][-1]["text"] == "It is sunny in Rome."
+    foreign = [item for item in first["output"] if item.get("provider_state")]
+    assert [one["code"] for one in second["warnings"]] == ["provider_state_dropped"] * len(foreign)
+    seen = mock.get("/__aimock/journal").json()[-1]["body"]["messages"]
+    told = [message["content"] for message in seen if message["role"] == "tool"]
+    assert ["sunny (0)" in told[0], "sunny (1)" in told[1]] == [True, True]
+    more: list[Json] = [{"role": "assistant", "content": second["output"]}, {"role": "user", "content": "hello"}]
+    third = both_ways(client, a, [asked, *said, *more], tools=[WEATHER])
+    assert third["output"][-1]["text"] == GREETING
+    assert third["warnings"] == []
+
+
 def test_embeddings(client: Client, name: str) -> None:
     """A vector comes as it was sent."""
     wire = WIRES[name]
