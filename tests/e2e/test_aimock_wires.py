@@ -20,6 +20,7 @@ from e2e.protocol import Json
 from e2e.test_aimock import FIXTURES, GREETING, WEATHER, without_ids
 from pluggably.testing.fake_bedrock import running_fake_bedrock
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 THOUGHT = "Let me see."
 CALLS: list[Json] = [{"name": "get_weather", "arguments": {"city": city}} for city in ("Rome", "Paris")]
 MORE: list[Json] = [
@@ -225,6 +226,37 @@ def test_another_provider_goes_on(client: Client, mock: Client, a: str, b: str) 
     third = both_ways(client, a, [asked, *said, *more], tools=[WEATHER])
     assert third["output"][-1]["text"] == GREETING
     assert third["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "place"),
+    [
+        ({"data": "JVBERi0xLjc=", "media_type": "image/png"}, 415, "unsupported_media_type", "data"),
+        ({"data": "no base64", "media_type": "image/png"}, 400, "invalid_request", "data"),
+        ({"data": "", "media_type": "image/png"}, 400, "invalid_request", "data"),
+        ({"data": PIXEL, "media_type": "png"}, 400, "invalid_request", "media_type"),
+        ({"url": f"data:image/png;base64,{PIXEL}"}, 400, "invalid_request", "url"),
+        ({"url": "file:///etc/passwd"}, 400, "invalid_request", "url"),
+    ],
+)
+def test_a_wrong_image_is_the_clients_to_mend_everywhere(
+    client: Client, mock: Client, name: str, fields: Json, status: int, code: str, place: str
+) -> None:
+    """The same words from every provider, none of which is asked."""
+    asked = len(mock.get("/__aimock/journal").json())
+    reply = client.generate(f"{name}/{WIRES[name].model}", [{"role": "user", "content": [{"type": "image", **fields}]}])
+    pointer = reply.error["pointer"] or reply.error["errors"][0]["pointer"]
+    assert (reply.status, reply.error["code"], pointer) == (status, code, f"/input/0/content/0/{place}")
+    assert len(mock.get("/__aimock/journal").json()) == asked
+
+
+def test_a_hundred_images_go_to_every_provider(client: Client, name: str) -> None:
+    """By data, under a type that is written as nobody writes it."""
+    image = {"type": "image", "data": PIXEL, "media_type": "IMAGE/PNG; charset=binary"}
+    given = [{"role": "user", "content": [{"type": "text", "text": "hello"}, *[image] * 100]}]
+    answer = client.answer(f"{name}/{WIRES[name].model}", given)
+    assert answer["output"][-1]["text"] == GREETING
+    assert answer["warnings"] == []
 
 
 def test_embeddings(client: Client, name: str) -> None:

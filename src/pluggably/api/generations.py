@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -79,6 +80,8 @@ SMALL_BYTES = 64 * 1024
 _PARAMETERS: dict[Modality, type[Parameters]] = {"text": TextParameters, "embedding": EmbeddingParameters}
 
 # Which parts may stand in a message of which role.
+# RFC 9110, 8.3.1: a type, a subtype and perhaps parameters, on one line.
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+[ \t]*(;[^\x00-\x1f\x7f]*)?", re.ASCII)
 _MEDIA = (Image, File, Audio)
 _PARTS_OF: dict[str, tuple[type, ...]] = {
     "system": (Text,),
@@ -207,10 +210,12 @@ def _media_violations(part: Image | File | Audio, pointer: str) -> Iterator[Viol
     if (part.url is msgspec.UNSET) == (part.data is msgspec.UNSET):
         yield Violation(pointer, "needs either `url`, or `data` with `media_type`")
     elif isinstance(part.url, str):
-        if not part.url.startswith(("https://", "http://")):
+        if not part.url[:8].lower().startswith(("https://", "http://")):
             yield Violation(f"{pointer}/url", "must be an http or https URL; give inline bytes as `data`")
     elif not part.media_type:
         yield Violation(f"{pointer}/media_type", "is required beside `data`")
+    elif not _MEDIA_TYPE.fullmatch(part.media_type):
+        yield Violation(f"{pointer}/media_type", "is not a media type such as `image/png`")
 
 
 def _tool_violations(body: GenerationBody) -> Iterator[Violation]:

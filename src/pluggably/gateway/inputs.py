@@ -43,7 +43,7 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedMediaType,
 )
-from pluggably.gateway.media_types import HEAD_BYTES, agrees, fitting, media_type_of, type_of_fetched
+from pluggably.gateway.media_types import HEAD_BYTES, agrees, fitting, media_type_of, plain_type, type_of_fetched
 from pluggably.net.fetch import Fetched
 from pluggably.telemetry.metrics import Metrics
 
@@ -205,14 +205,16 @@ class RequestMedia:
                 continue
             head = await self._checked_head(part.data, f"{pointer}/data")
             found = media_type_of(head)
-            if found is None:
-                continue  # whoever sent it knows better than the first bytes
-            fits = fitting(_KINDS[type(part)], found)
-            if fits is None:
-                raise _misfit(part, f"{pointer}/data")
-            if not agrees(part.media_type or "", fits):
-                corrected[pointer] = msgspec.structs.replace(part, media_type=fits)
-                self._warned.append(_corrected(f"{pointer}/media_type", fits))
+            media_type = plain_type(part.media_type or "")
+            if found is not None:  # else whoever sent it knows better than the first bytes
+                fits = fitting(_KINDS[type(part)], found)
+                if fits is None:
+                    raise _misfit(part, f"{pointer}/data")
+                if not agrees(media_type, fits):
+                    media_type = fits
+                    self._warned.append(_corrected(f"{pointer}/media_type", fits))
+            if media_type != part.media_type:
+                corrected[pointer] = msgspec.structs.replace(part, media_type=media_type)
         if corrected:
             self._request = _replaced(self._request, corrected)
             self._media = list(_media(self._request.messages))

@@ -40,14 +40,23 @@ _IMAGE_BRANDS = {
 # A container that holds sound, pictures or both says little of which.
 _AS_AUDIO = {"video/mp4": "audio/mp4", "video/webm": "audio/webm"}
 
+# Names that vendors do not know, for those that they do.
+_USUAL = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "application/x-pdf": "application/pdf",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/x-pn-wav": "audio/wav",
+}
 # Other names of the same, as clients and servers write them.
 _ALSO = {
-    "image/jpeg": ("image/jpg", "image/pjpeg"),
-    "image/bmp": ("image/x-ms-bmp", "image/x-bmp"),
     "image/heic": ("image/heif",),
     "image/heif": ("image/heic", "image/avif"),
-    "application/pdf": ("application/x-pdf",),
-    "audio/wav": ("audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"),
     "audio/mpeg": ("audio/mp3", "audio/mpga", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3"),
     "audio/aac": ("audio/x-aac", "audio/aacp"),
     "audio/aiff": ("audio/x-aiff",),
@@ -115,9 +124,14 @@ def fitting(kind: MediaKind, found: str) -> str | None:
     return _AS_AUDIO.get(found) if kind == "audio" else None
 
 
+def plain_type(declared: str) -> str:
+    """A type in the form that every vendor reads: its usual name, in lower case and without parameters."""
+    name = declared.partition(";")[0].strip().lower()
+    return _USUAL.get(name, name)
+
+
 def agrees(declared: str, found: str) -> bool:
-    """Whether somebody's name for a type may mean what was found."""
-    declared = declared.partition(";")[0].strip().lower()
+    """Whether somebody's name for a type, in its plain form, may mean what was found."""
     if found == "application/zip":
         return declared.startswith("application/")
     return declared == found or declared in _ALSO.get(found, ())

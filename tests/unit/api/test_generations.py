@@ -222,6 +222,8 @@ def test_a_tools_message_has_parts() -> None:
         ({"url": "x.png"}, "/url"),
         ({"data": "eA=="}, "/media_type"),
         ({"data": "eA==", "media_type": ""}, "/media_type"),
+        ({"data": "eA==", "media_type": "png"}, "/media_type"),
+        ({"data": "eA==", "media_type": "image/png\r\nX: y"}, "/media_type"),
     ],
 )
 def test_media_come_by_address_or_as_bytes(kind: str, fields: dict[str, str], pointer: str) -> None:

@@ -396,7 +396,7 @@ def test_data_that_is_what_it_says_is_left_as_it_is() -> None:
     async def main() -> None:
         asked = request(
             Image(data=as_base64(PNG), media_type="image/png"),
-            Image(data=as_base64(JPEG), media_type="image/jpg"),
+            Image(data=as_base64(JPEG), media_type="image/jpeg"),
             File(data=as_base64(b"some text"), media_type="text/x-own"),
             File(data=as_base64(b"PK\x03\x04"), media_type="application/epub+zip"),
             Audio(data=as_base64(b"\0\1\2\3"), media_type="audio/l16"),
@@ -404,6 +404,23 @@ def test_data_that_is_what_it_says_is_left_as_it_is() -> None:
         )
         got, warned = await Bench().of(asked).brought((), WAIT_S)
         assert got is asked
+        assert list(warned) == []
+
+    run(main)
+
+
+def test_a_type_is_sent_in_its_usual_form() -> None:
+    """Letters in upper case, parameters and names that vendors do not know change no meaning, so nothing is told."""
+
+    async def main() -> None:
+        asked = request(
+            Image(data=as_base64(JPEG), media_type="image/jpg"),
+            Image(data=as_base64(PNG), media_type="IMAGE/PNG; charset=binary"),
+            File(data=as_base64(b"some text"), media_type="Text/Plain ;charset=utf-8"),
+            Audio(data=as_base64(b"RIFF\x10\0\0\0WAVEfmt "), media_type="audio/x-wav"),
+        )
+        got, warned = await Bench().of(asked).brought((), WAIT_S)
+        assert [part.media_type for part in parts_of(got)] == ["image/jpeg", "image/png", "text/plain", "audio/wav"]
         assert list(warned) == []
 
     run(main)
