@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pluggably.config import Flags, load_settings
+from pluggably.config.vocabulary import Vocabulary
+from pluggably.plugins import CODECS, RUNNERS, Plugins
 from pluggably.providers.presets import PRESETS
 
 FOLDER = Path(__file__).parents[3] / "docs" / "providers"
@@ -43,3 +46,23 @@ def test_a_page_has_what_an_operator_looks_for(name: str) -> None:
     for gap, variable in preset.variables.items():
         assert f"variable `{gap}`" in text
         assert variable.default is not None or f"{gap}:" in text or f"export {variable.env}=" in text
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_config_of_a_page_is_right_when_pasted(name: str, tmp_path: Path) -> None:
+    """With the variables and the files of secrets that the page names."""
+    text = (FOLDER / f"{name}.md").read_text("utf-8")
+    variables = set(re.findall(r"export (\w+)=", text)) | set(re.findall(r"\$\{(\w+)\}", text))
+    (tmp_path / "secret").write_text("a-secret-of-the-operator")
+    (tmp_path / "secret").chmod(0o600)
+    vocabulary = Vocabulary(presets=PRESETS, codecs=Plugins(CODECS), runners=Plugins(RUNNERS))
+    for config in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        file = tmp_path / "pluggably.yaml"
+        file.write_text(re.sub(r"file:/run/secrets/\S+?(?=[\"\]}])", f"file:{tmp_path}/secret", config))
+        settings = load_settings(
+            Flags(config=file),
+            vocabulary=vocabulary,
+            environment={**dict.fromkeys(variables, "us-east-1"), "HOME": str(tmp_path)},
+            folder=tmp_path,
+        )
+        assert any(key.startswith(name) or entry.preset == name for key, entry in settings.providers.items())
