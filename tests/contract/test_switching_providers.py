@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ import pytest
 from anthropic.types import message_create_params
 from botocore.validate import ParamValidator
 from google.genai import types as genai
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mistralai.client import models as mistral
 from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
@@ -96,6 +99,16 @@ def cohere_chat(body: Json) -> None:
     strictly(list[cohere.ToolV2], body["tools"])
 
 
+def responses(body: Json) -> None:
+    """A refusal that goes back is not in the SDK's types; the API itself says that an assistant's message holds
+    `output_text` or `refusal`."""
+    items = [
+        {**item, "content": ""} if item.get("role") == "assistant" and isinstance(item["content"], list) else item
+        for item in body["input"]
+    ]
+    strictly(response_create_params.ResponseCreateParamsNonStreaming, {**body, "input": items})
+
+
 ACCEPTS: Mapping[str, Callable[[Json], Any]] = {
     "anthropic": partial(strictly, message_create_params.MessageCreateParamsNonStreaming),
     "bedrock": bedrock,
@@ -106,7 +119,7 @@ ACCEPTS: Mapping[str, Callable[[Json], Any]] = {
     "native": lambda body: our_own().validate(body),
     "ollama": ollama._types.ChatRequest.model_validate,
     "openai": partial(strictly, completion_create_params.CompletionCreateParamsNonStreaming),
-    "openai_responses": partial(strictly, response_create_params.ResponseCreateParamsNonStreaming),
+    "openai_responses": responses,
 }
 
 
@@ -186,6 +199,71 @@ def test_there_and_back(a: str, b: str, form: str) -> None:
         assert [id_ if isinstance(id_, str) else id_[1] for id_ in ids_in(body)[0][:2]] == own
     if b not in (a, "native") and a != "native":
         assert set(codes) <= {"provider_state_dropped", "part_dropped"}
+
+
+WORDS = st.sampled_from(["hi", "", " ", "\n\n", "é🌍", "{}", '[{"a": 1}]', "\0"])
+TEXTS = st.builds(lambda text: {"type": "text", "text": text}, WORDS)
+MEDIA = st.sampled_from(
+    [
+        {"type": "image", "data": PIXEL, "media_type": "image/png"},
+        {"type": "file", "data": "JVBERi0xLjQ=", "media_type": "application/pdf", "name": "a.pdf"},
+        {"type": "file", "data": "aGVsbG8=", "media_type": "text/plain"},
+        {"type": "audio", "data": "UklGRg==", "media_type": "audio/wav"},
+    ]
+)
+STATES = st.sampled_from([None, {"provider": "elsewhere", "data": {"type": "thinking"}}])
+SAID = st.one_of(
+    TEXTS,
+    st.builds(lambda text: {"type": "refusal", "text": text}, WORDS),
+    st.builds(lambda text, state: {"type": "reasoning", "text": text, "provider_state": state}, WORDS, STATES),
+    st.just({"type": "provider_item", "provider": "elsewhere", "data": {"type": "web_search_call"}}),
+    st.builds(
+        lambda id_, name, arguments: {"type": "tool_call", "id": id_, "name": name, "arguments": arguments},
+        st.sampled_from(["call_1", "functions.f:0", "x" * 70, "", "Ab3dE6gh1"]),
+        st.sampled_from(["weather", "unknown_tool"]),
+        st.sampled_from(['{"city":"Rome"}', "", "{}", "[1]", "{bad"]),
+    ),
+)
+RESULTS = st.one_of(WORDS, st.lists(TEXTS, max_size=2), st.lists(st.one_of(TEXTS, MEDIA), max_size=2))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Json]:
+    """Any conversation that the API takes and whose calls all have a result, up to a last word of the user's."""
+    history: list[Json] = []
+    for role in draw(st.lists(st.sampled_from(["system", "user", "assistant", "assistant"]), max_size=6)):
+        if role == "assistant":
+            said_parts = draw(st.lists(SAID, max_size=4))
+            history.append({"role": role, "content": said_parts})
+            results = [
+                {
+                    "type": "tool_result",
+                    "tool_call_id": part["id"],
+                    "content": draw(RESULTS),
+                    "is_error": draw(st.booleans()),
+                }
+                for part in said_parts
+                if part["type"] == "tool_call"
+            ]
+            history += [{"role": "tool", "content": results}] if results else []
+        else:
+            parts = st.lists(TEXTS if role == "system" else st.one_of(TEXTS, MEDIA), max_size=3)
+            history.append({"role": role, "content": draw(st.one_of(WORDS, parts))})
+    return [*history, {"role": "user", "content": "Go on."}]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_any_conversation_is_refused_before_a_call_or_taken(wire: str) -> None:
+    """Empty words, roles in any order, ids that come twice, thoughts and items of others: nothing of it is left to the
+    vendor to refuse."""
+
+    @settings(max_examples=120, derandomize=True, deadline=None, database=None)
+    @given(histories())
+    def goes_on(history: list[Json]) -> None:
+        with suppress(PluggablyError):
+            sent(wire, history)
+
+    goes_on()
 
 
 @pytest.mark.parametrize("wire", TEXT_RESULTS)

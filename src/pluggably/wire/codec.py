@@ -263,8 +263,9 @@ def json_body(value: JsonObject) -> bytes:
 
 
 def short_id(given: str, limit: int | None) -> str:
-    """A tool call's id where a vendor takes so many characters; the same one becomes the same in each place."""
-    if limit is None or len(given) <= limit:
+    """A tool call's id where a vendor takes so many characters, and at least one; the same becomes the same in each
+    place."""
+    if limit is None or 0 < len(given) <= limit:
         return given
     return f"call_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
 

@@ -108,7 +108,7 @@ class Messages:
         if part.is_error:
             blocks = [_text_block(result_text(part, "\n".join(texts)))]
         else:
-            blocks = [block for text in texts for block in _documents(text)]
+            blocks = [block for text in texts or [""] for block in _documents(text)]
         theirs: JsonObject = {"role": "tool", "tool_call_id": part.tool_call_id, "content": blocks}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
