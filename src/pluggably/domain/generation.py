@@ -151,7 +151,13 @@ def with_own_ids(messages: list[Message]) -> list[Message]:
     """The messages with an id of its own for every tool call. Some models count their calls from zero in each answer,
     and some vendors want no id twice in a conversation. The first call keeps its id; a result belongs to the earliest
     call of its id that has none yet, else to the last one that has."""
-    ids = [part.id for message in messages for part in message.content if isinstance(part, ToolCall)]
+    ids = [
+        part.id
+        for message in messages
+        if message.role == "assistant" and not isinstance(message.content, str)
+        for part in message.content
+        if type(part) is ToolCall
+    ]
     if len(ids) == len(set(ids)):
         return messages
     taken: set[str] = set()
