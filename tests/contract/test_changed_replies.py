@@ -223,8 +223,9 @@ def check(name: str, conversation: codecs.Conversation, framing: Framing | None,
         assert calls or fold.finish_reason != "tool_calls", "a client waits for calls"
 
 
-# What a model's vectors are is told by their form: one for each token is no embedding.
-BLAMED_ON_THE_CLIENT = ("unsupported_modality",)
+# Some good replies say by their form what was wrong with the request: a vector for each token is no embedding, and one
+# that is marked as truncated is one of a text that was too long.
+BLAMED_ON_THE_CLIENT = ("unsupported_modality", "context_length_exceeded")
 
 
 def check_usage(usage: Usage) -> None:
