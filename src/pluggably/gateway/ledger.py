@@ -36,7 +36,7 @@ class Ledger:
             usage.cost_usd = usage.cost_usd or "0"
             return
         cost = await self._prices.cost(price_list, target.model, usage, told, breakdown)
-        if cost is not None:
+        if cost is not None and cost >= 0:  # counts that contradict each other cost nothing that anybody knows
             usage.cost_usd = decimal_text(cost)
 
     def lost(self, target: Target, code: str, usage: Usage) -> None:

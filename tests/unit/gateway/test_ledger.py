@@ -71,6 +71,13 @@ def test_a_provider_costs_what_its_list_says(ledger: Ledger) -> None:
     assert settle(ledger, unlisted, input_tokens=1, output_tokens=1).cost_usd is None
 
 
+def test_counts_that_contradict_each_other_have_no_cost(ledger: Ledger) -> None:
+    """A backend that read more from its cache than it was sent; a sum of money cannot shrink."""
+    usage = settle(ledger, REMOTE, input_tokens=1, cached_input_tokens=1_000_000, output_tokens=1)
+    assert usage.cost_usd is None
+    ledger.record(generation(usage), REMOTE, RequestLine())
+
+
 def test_a_generation_is_counted(ledger: Ledger, metrics: Metrics) -> None:
     """Count, durations, tokens by direction and cost, under bounded labels."""
     usage = Usage(
