@@ -198,7 +198,7 @@ def test_there_and_back(a: str, b: str, form: str) -> None:
     if (a not in ID_RULES and a not in ("gemini", "ollama")) or (form == "usual" and a != "ollama"):
         assert [id_ if isinstance(id_, str) else id_[1] for id_ in ids_in(body)[0][:2]] == own
     if b not in (a, "native") and a != "native":
-        assert set(codes) <= {"provider_state_dropped", "part_dropped"}
+        assert set(codes) <= {"provider_state_dropped", "part_dropped", "parameter_changed"}
 
 
 WORDS = st.sampled_from(["hi", "", " ", "\n\n", "é🌍", "{}", '[{"a": 1}]', "\0"])
