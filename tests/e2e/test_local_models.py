@@ -261,11 +261,11 @@ def test_keep_alive(client: Client, gateway: Gateway) -> None:
 
 
 def test_a_worker_does_not_see_the_gateways_secrets(client: Client, folder: Path) -> None:
-    """The environment of a model's process has none of the operator's keys."""
+    """The environment of a model's process has none of the operator's keys, and nothing that is the gateway's own."""
     client.answer("words")
     seen = (folder / "worker.env").read_text()
     assert "SECRET=" in seen and "PATH=" in seen
-    assert "sk-canary" not in seen and "PLUGGABLY_ADMIN_KEY" not in seen
+    assert "sk-canary" not in seen and "PLUGGABLY_ADMIN_KEY" not in seen and "PYTHONMALLOC" not in seen
 
 
 def test_a_worker_is_killed(client: Client, gateway: Gateway) -> None:
