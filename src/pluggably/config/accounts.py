@@ -38,6 +38,12 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
         for name, preset in presets.items()
         if name not in config.providers and is_offered(preset, environment)
     }
+    # Keys that an entry of the file takes: what they are for is known then.
+    taken = {
+        preset.key_env
+        for name, entry in config.providers.items()
+        if entry.enabled and not has_key(entry) and (preset := preset_of(name, entry, presets)) is not None
+    }
     for name, entry in {**offered, **config.providers}.items():
         if not entry.enabled:
             continue
@@ -48,9 +54,10 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
         key = environment_key(preset, environment)
         filling = Filling(preset, entry, environment)
         if name in offered and filling.missing:
-            warnings.append(
-                f"{preset.key_env} is set, but not all that its provider needs: {name}: {filling.missing[0]}"
-            )
+            if preset.key_env not in taken:
+                warnings.append(
+                    f"{preset.key_env} is set, but not all that its provider needs: {name}: {filling.missing[0]}"
+                )
             continue
         used |= filling.used
         if key is not None and not has_key(entry):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reading import VOCABULARY, config
+import msgspec
+from reading import VOCABULARY, Row, config
 
 from pluggably.config import Secret
 from pluggably.config.accounts import Accounts, accounts
@@ -57,6 +58,22 @@ def test_half_a_provider_in_the_environment_is_told_and_left_out() -> None:
     )
     (warning,) = found("", {"CLOUD_KEY": "k", "CLOUD_ACCOUNT": "https://evil/"}).warnings
     assert warning.endswith("CLOUD_ACCOUNT must be a part of an address: letters, digits, and . _ -.")
+
+
+def test_half_a_provider_is_not_told_where_an_entry_takes_its_key() -> None:
+    """Two presets may have one usual variable; the file says which is meant, unless it has a key of its own."""
+    sister = Row(key_env="CLOUD_KEY", needs_key=False, needs_entry=True)
+    vocabulary = msgspec.structs.replace(VOCABULARY, presets={**VOCABULARY.presets, "sister": sister})
+
+    def beside(entry: str) -> Accounts:
+        read = config(f"providers: {{sister: {entry}}}", vocabulary=vocabulary)
+        return accounts(read, vocabulary.presets, {"CLOUD_KEY": "k"})
+
+    assert beside("{}").providers.keys() == {"sister"}
+    assert beside("{}").providers["sister"].api_key == Secret("k")
+    assert beside("{}").warnings == ()
+    assert len(beside("{api_key: other}").warnings) == 1
+    assert len(beside("{enabled: false}").warnings) == 1
 
 
 def test_a_variable_that_serves_other_ends_switches_nothing_on() -> None:
