@@ -103,6 +103,7 @@ MORE_OF = {
     "a JSON Schema of a list": "`response_format: json_schema`",
     "a JSON Schema beside `tools`": "`response_format: json_schema`",
     "a PDF without a text": "a PDF",
+    "audio in a tool's result": "audio",
 }
 PROBES: Mapping[str, Json] = {
     # parameters
@@ -160,6 +161,7 @@ PROBES: Mapping[str, Json] = {
     "a conversation with tool calls, without `tools`": _said(
         _user(), _assistant([CALL]), {"role": "tool", "content": [RESULT]}
     ),
+    "only system messages": _said({"role": "system", "content": "Be brief."}),
     # images, files and audio
     "an image": _said(_user([_text(), PIXEL])),
     "images between texts": _said(_user([_text(), PIXEL, _text("or"), PIXEL])),
@@ -167,6 +169,9 @@ PROBES: Mapping[str, Json] = {
     "a PDF without a text": _said(_user([{"type": "file", "data": "JVBERi0=", "media_type": "application/pdf"}])),
     "audio": _said(_user([_text(), {"type": "audio", "data": "UklGRg==", "media_type": "audio/wav"}])),
     "an image in a tool's result": _called(CALL, {**RESULT, "content": [PIXEL]}),
+    "audio in a tool's result": _called(
+        CALL, {**RESULT, "content": [{"type": "audio", "data": "UklGRg==", "media_type": "audio/wav"}]}
+    ),
     # from another provider
     "reasoning with another's `provider_state`": _said(
         _user(),

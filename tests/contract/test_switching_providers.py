@@ -35,7 +35,7 @@ from test_matrix import ASKED, HANDED_BACK, PIXEL, TOOL, address, answered, begu
 from vendor_forms import WIRES, Told, refused
 
 from pluggably.domain.generation import ToolCall, with_own_ids
-from pluggably.errors import PluggablyError
+from pluggably.errors import PluggablyError, UnsupportedParameter
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.wire.codecs.openai import OpenAICodec
@@ -61,7 +61,7 @@ ID_RULES = {
     # "must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
     "mistral": r"[a-zA-Z0-9]{9}",
 }
-# Their tool messages hold text alone; what to do instead is said before any call.
+# Their tool messages hold text alone; a message of the user behind them has the rest.
 TEXT_RESULTS = ("cohere", "huggingface", "openai")
 
 
@@ -130,11 +130,10 @@ def said(wire: str, told: Told, history: list[Json]) -> list[Json]:
     return output
 
 
-def results_of(output: list[Json], wire: str) -> list[Json]:
-    """An error for the first call; for the second a text, and an image where the next vendor takes one."""
+def results_of(output: list[Json]) -> list[Json]:
+    """An error for the first call; for the second a text and an image."""
     first, second = [item["id"] for item in output if item["type"] == "tool_call"]
-    picture = [] if wire in TEXT_RESULTS else [{"type": "image", "data": PIXEL, "media_type": "image/png"}]
-    content = [{"type": "text", "text": "a map"}, *picture]
+    content = [{"type": "text", "text": "a map"}, {"type": "image", "data": PIXEL, "media_type": "image/png"}]
     return [
         {"type": "tool_result", "tool_call_id": first, "content": "no such city", "is_error": True},
         {"type": "tool_result", "tool_call_id": second, "content": content},
@@ -172,23 +171,26 @@ def test_there_and_back(a: str, b: str, form: str) -> None:
     calls = [(id_, name, '{"city":"Rome"}') for id_, name in zip(ids, ("weather", "clock"), strict=True)]
     first = said(a, Told(thoughts=["I", " think."], calls=calls, ends="tool_calls"), ASKED)
     history = [*ASKED, {"role": "assistant", "content": first}]
-    there = [*history, {"role": "tool", "content": results_of(first, b)}]
+    there = [*history, {"role": "tool", "content": results_of(first)}]
     body, codes = sent(b, there)
     assert len(ids_in(body)[0]) == 2
     is_foreign = any(item.get("provider_state") for item in first)
+    moved = ["parameter_changed"] if b in TEXT_RESULTS else []
     if b == a or b == "native":
-        assert codes == []
+        assert codes == moved
     else:
         assert HANDED_BACK[a] not in compact(body) or not is_foreign
-        assert codes == ["provider_state_dropped"] if is_foreign else set(codes) <= {"part_dropped"}
+        left = [code for code in codes if code not in moved]
+        assert left == ["provider_state_dropped"] if is_foreign else set(left) <= {"part_dropped"}
+        assert len(codes) == len(left) + len(moved)
 
     # B calls tools of its own, by the ids that A gave: models that count theirs begin anew.
     second = said(b, Told(thoughts=["So", "."], calls=calls, ends="tool_calls"), there)
     back = [
         *history,
-        {"role": "tool", "content": results_of(first, a)},
+        {"role": "tool", "content": results_of(first)},
         {"role": "assistant", "content": second},
-        {"role": "tool", "content": results_of(second, a)},
+        {"role": "tool", "content": results_of(second)},
         {"role": "user", "content": "And tomorrow?"},
     ]
     body, codes = sent(a, back)
@@ -266,15 +268,107 @@ def test_any_conversation_is_refused_before_a_call_or_taken(wire: str) -> None:
     goes_on()
 
 
-@pytest.mark.parametrize("wire", TEXT_RESULTS)
-def test_an_image_in_a_result_is_refused_where_none_is_taken(wire: str) -> None:
-    """It says what to do; nothing is lost in silence."""
-    calls = [("call_1", "weather", "{}"), ("call_2", "clock", "{}")]
+def pictured(wire: str, on_unsupported: str = "warn") -> tuple[Json, list[str], list[str | None]]:
+    """A conversation in which both of two calls were answered with an image: the body that goes to a wire, and the
+    codes and places of the warnings."""
+    calls = [(f"call_{n:06}", "camera", json.dumps({"n": n})) for n in (1, 2)]
     output = said(wire, Told(calls=calls, ends="tool_calls"), ASKED)
-    history = [*ASKED, {"role": "assistant", "content": output}]
-    with pytest.raises(PluggablyError, match="send the rest in a message of the role `user`") as raised:
-        sent(wire, [*history, {"role": "tool", "content": results_of(output, "anthropic")}])
-    assert raised.value.pointer == "/input/2/content/1/content/1"
+    ids = [item["id"] for item in output if item["type"] == "tool_call"]
+    shots = [{"type": "image", "data": f"AAA{n}", "media_type": "image/png"} for n in (1, 2)]
+    results = [
+        {"type": "tool_result", "tool_call_id": id_, "content": [{"type": "text", "text": f"gate {n}"}, shot]}
+        for n, (id_, shot) in enumerate(zip(ids, shots, strict=True), 1)
+    ]
+    history = [*ASKED, {"role": "assistant", "content": output}, {"role": "tool", "content": results[:1]}]
+    history += [{"role": "tool", "content": results[1:]}, {"role": "user", "content": "Who is it?"}]
+    request = codecs.generation_request({"input": history, "tools": TOOLS, "on_unsupported": on_unsupported})
+    _, fold, call = begun(wire, request, stream=False)
+    body: Json = json.loads(call.body)
+    ACCEPTS[wire](body)
+    assert refused(wire, body) is None
+    assert ids_in(body)[0] == ids_in(body)[1]
+    return body, [warning.code for warning in fold.warnings], [warning.parameter for warning in fold.warnings]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_images_in_results_go_to_any_provider(wire: str) -> None:
+    """Each behind the words of its own result and before the user's next ones, and all where images are taken."""
+    body, codes, places = pictured(wire)
+    whole = compact(body)
+    order = [whole.index(words) for words in ("gate 1", "gate 2", "Who is it?")]
+    assert order == sorted(order)
+    shots = [whole.index("AAA1"), whole.index("AAA2")]
+    assert shots == sorted(shots)
+    if wire in TEXT_RESULTS:
+        assert codes == ["parameter_changed"] * 2
+        assert places == ["/input/2/content/0/content/1", "/input/3/content/0/content/1"]
+        assert order[1] < shots[0] < shots[1] < order[2]
+        names = re.findall(r"Image 1 of the result of (call_\w+)", whole)
+        assert names[:2] == names[2:] == ids_in(body)[1]
+    elif wire == "mistral":  # a user's word after a result is what it does not take
+        assert places == ["/input/4"]
+        assert order[0] < shots[0] < order[1] < shots[1] < order[2]
+    else:
+        assert codes == []
+        assert order[0] < shots[0] < order[1] or wire in ("ollama", "native")
+
+
+@pytest.mark.parametrize("wire", TEXT_RESULTS)
+def test_a_client_may_have_images_in_results_refused(wire: str) -> None:
+    """`on_unsupported: error`, where they would go in another message."""
+    with pytest.raises(UnsupportedParameter, match="only text as a tool's result") as raised:
+        pictured(wire, "error")
+    assert raised.value.pointer == "/input/2/content/0/content/1"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_the_last_request_of_a_conversation_with_calls_needs_no_tools(wire: str) -> None:
+    """Where a vendor wants them declared, they are; and what may be called then is told."""
+    calls = [("call_000001", "weather", "{}"), ("call_000002", "weather", "{}")]
+    output = said(wire, Told(calls=calls, ends="tool_calls"), ASKED)
+    results = [
+        {"type": "tool_result", "tool_call_id": item["id"], "content": "22"}
+        for item in output
+        if item["type"] == "tool_call"
+    ]
+    history = [*ASKED, {"role": "assistant", "content": output}, {"role": "tool", "content": results}]
+    _, fold, call = begun(wire, codecs.generation_request({"input": history}), stream=False)
+    body: Json = json.loads(call.body)
+    ACCEPTS[wire]({"tools": [], **body} if wire in ("cohere", "gemini") else body)
+    assert refused(wire, body) is None
+    told = [(warning.code, warning.parameter) for warning in fold.warnings]
+    assert told == ([("parameter_changed", "/tools")] if wire == "bedrock" else [])
+    assert ("tools" in body, "toolConfig" in body) == (wire == "anthropic", wire == "bedrock")
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+FOREIGN = {"role": "assistant", "content": [{"type": "provider_item", "provider": "elsewhere", "data": {"type": "x"}}]}
+# Nobody else speaks, or says nothing that goes there.
+SILENT = {"system": [SYSTEM], "twice": [SYSTEM, SYSTEM], "empty": [SYSTEM, FOREIGN], "foreign": [FOREIGN]}
+NEEDS_MORE = {
+    "anthropic": set(SILENT),
+    "bedrock": set(SILENT),
+    "cohere": {"foreign"},
+    "gemini": set(SILENT),
+    "mistral": set(SILENT),
+    "openai_responses": {"foreign"},
+}
+
+
+@pytest.mark.parametrize("silent", SILENT)
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_conversation_in_which_only_the_system_speaks_is_refused_before_a_call_or_taken(
+    wire: str, silent: str
+) -> None:
+    """With one error at every wire that cannot take it, on which another target is asked."""
+    request = codecs.generation_request({"input": SILENT[silent]})
+    if silent in NEEDS_MORE.get(wire, ()):
+        with pytest.raises(UnsupportedParameter, match="needs a message with something in it") as raised:
+            begun(wire, request, stream=False)
+        assert (raised.value.pointer, raised.value.elsewhere) == ("/input", True)
+        return
+    body: Json = json.loads(begun(wire, request, stream=False)[2].body)
+    assert refused(wire, body) is None
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,8 @@ def refused(wire: str, body: Json) -> str | None:
         return error.message
     if wire == "anthropic":
         return fake_anthropic.wrong_shape(body)
+    if wire == "bedrock":
+        return fake_bedrock.wrong_shape(body)
     if wire == "gemini":
         return fake_gemini._wrong_shape(body, "generateContent")
     if wire == "openai_responses":

@@ -88,6 +88,12 @@ def signature_of(thinking: str) -> str:
 def wrong_shape(body: Json) -> str | None:
     """What the first part is called that does not have the documented form."""
     calls: set[str] = set()
+    if not body.get("tools") and any(
+        isinstance(block, dict) and block.get("type") in ("tool_use", "tool_result")
+        for message in body["messages"]
+        for block in message["content"]
+    ):
+        return "tools"
     for index, message in enumerate(body["messages"]):
         at = f"messages.{index}"
         if message.get("role") not in ("user", "assistant", "system") or (index == 0 and message["role"] != "user"):

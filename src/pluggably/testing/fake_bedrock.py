@@ -203,6 +203,8 @@ class FakeBedrock:
             return _failure(given[0], STATUSES.get(given[0], 400))
         if operation == "invoke":
             return _embedded(recorded.json)
+        if wrong_shape(recorded.json) is not None:
+            return _failure("ValidationException", 400)
         blocks, reason = _said(kind, given, recorded.json)
         if operation == "converse":
             said: Json = {
@@ -218,6 +220,14 @@ class FakeBedrock:
             await stream.write(part)
             recorded.events_sent += 1
         return stream
+
+
+def wrong_shape(body: Json) -> str | None:
+    """Why a conversation is refused, as far as this one knows."""
+    kinds = {kind for message in body["messages"] for block in message["content"] for kind in block}
+    if kinds & {"toolUse", "toolResult"} and not body.get("toolConfig", {}).get("tools"):
+        return "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+    return None
 
 
 def _failure(name: str, status: int) -> web.Response:

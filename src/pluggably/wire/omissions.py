@@ -104,6 +104,15 @@ class Omissions:
         """`parallel_tool_calls: false`; to allow several is to ask for nothing."""
         self.hint("/parallel_tool_calls", "decides itself how many tools are called at once")
 
+    def tools_declared(self, names: Collection[str]) -> None:
+        """Tools that only the conversation names. That they may be called is what a client would not expect."""
+        listed = ", ".join(f"`{name}`" for name in names)
+        self.change(
+            "/tools",
+            "takes a conversation with calls of tools only together with tools; those that it calls were declared "
+            f"({listed}), with any arguments, and may be called again",
+        )
+
     def keywords(self, pointer: str, lost: Collection[str]) -> None:
         """What of a JSON Schema was cut from it."""
         if lost:
@@ -123,6 +132,12 @@ class Omissions:
 
     def empty_message(self, index: int) -> None:
         self.note("part_dropped", f"/input/{index}", "takes no message without content")
+
+    def result_moved(self, pointer: str) -> None:
+        self.change(
+            pointer,
+            "takes only text as a tool's result for this model; this was put into a message of the user after it",
+        )
 
     def wrapped_arguments(self, pointer: str, key: str) -> None:
         self.note(

@@ -38,7 +38,15 @@ from pluggably.domain.generation import (
 from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
 from pluggably.wire.codecs.openai_media import MediaRules
-from pluggably.wire.codecs.parts import arguments_of, merged, no_part_of_an_answer, own_options, plain, told_apart
+from pluggably.wire.codecs.parts import (
+    arguments_of,
+    merged,
+    no_part_of_an_answer,
+    nothing_said,
+    own_options,
+    plain,
+    told_apart,
+)
 from pluggably.wire.omissions import OPENING, Omissions
 
 # …/build-with-claude/vision, "Which image formats are supported"
@@ -125,7 +133,7 @@ class Messages:
             if own:
                 options.append((last, own))
         if not turns:
-            raise InvalidRequest(f"{self._backend} needs a message of the user with something in it.", pointer="/input")
+            raise nothing_said(self._backend)
         if turns[0]["role"] == "assistant":
             self._omissions.opened(origins[0])
             turns.insert(0, {"role": "user", "content": OPENING})

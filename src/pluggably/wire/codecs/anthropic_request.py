@@ -29,7 +29,7 @@ from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
 from pluggably.wire.codecs.anthropic_schema import cut
 from pluggably.wire.codecs.openai_request import check_format, refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.codecs.parts import called_tools, merged, own_options
 from pluggably.wire.omissions import EFFORT, Omissions
 
 # Of a request's own provider options, what would break the translation.
@@ -204,6 +204,7 @@ class _Parts(Struct):
     def put_tools(self, value: JsonObject) -> None:
         request, choice = self.request, self.request.tool_choice
         if not request.tools:
+            self._put_called_tools(value)
             return
         if "tool_choice" in self.profile.lacks and self.demands_call:
             raise UnsupportedParameter(
@@ -223,6 +224,15 @@ class _Parts(Struct):
                 theirs = {"type": "auto", **theirs, "disable_parallel_tool_use": True}
         if theirs:
             value["tool_choice"] = theirs
+
+    def _put_called_tools(self, value: JsonObject) -> None:
+        """Those that the conversation calls, which may not be called again: "Requests which include `tool_use` or
+        `tool_result` blocks must define tools", the error of its API. So nothing is lost, and nothing to be told."""
+        if (self.request.provider_options.get(self.backend) or {}).get("tools"):
+            return
+        if called := called_tools(self.request.messages):
+            value["tools"] = [self._tool(tool, "/tools") for tool in called]
+            value["tool_choice"] = {"type": "none"}
 
     def put_format(self, value: JsonObject) -> None:
         wanted = self.request.response_format

@@ -30,9 +30,17 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.bedrock_media import Media
-from pluggably.wire.codecs.parts import Asked, arguments_of, merged, no_part_of_an_answer, own_options, told_apart
+from pluggably.wire.codecs.parts import (
+    Asked,
+    arguments_of,
+    merged,
+    no_part_of_an_answer,
+    nothing_said,
+    own_options,
+    told_apart,
+)
 from pluggably.wire.omissions import OPENING, Omissions
 
 _TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
@@ -73,7 +81,7 @@ class Conversation:
                 self.messages.append(last)
                 self.origins.append(index)
         if not self.messages:
-            raise InvalidRequest(f"{self._backend} needs a message that is not empty.", pointer="/input")
+            raise nothing_said(self._backend)
         self._settle()
 
     def _settle(self) -> None:

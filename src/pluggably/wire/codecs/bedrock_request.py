@@ -1,8 +1,9 @@
 """Requests to Bedrock: our parameters, tools and options as the body of Converse, and texts as those of InvokeModel.
 
-What surprises: a conversation that has calls of tools in it is taken only together with tools, and calls cannot be
-forbidden. And embeddings have no API of their own here: each maker's models take bodies of their own form, Titan's one
-text at a time.
+What surprises: a conversation that has calls of tools in it is taken only together with tools ("The toolConfig field
+must be defined when using toolUse and toolResult content blocks"), so those that it calls are declared where the
+request has none; and calls cannot be forbidden. And embeddings have no API of their own here: each maker's models take
+bodies of their own form, Titan's one text at a time.
 
 Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …/userguide/structured-output.html,
 …/userguide/model-parameters-titan-embed-text.html and …/model-parameters-embed.html (2026-11).
@@ -26,12 +27,12 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedParameter
+from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.bedrock_media import Media
 from pluggably.wire.codecs.bedrock_messages import Conversation
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
 from pluggably.wire.codecs.openai_request import Body, check_format, refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.codecs.parts import called_tools, merged, own_options
 from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.
@@ -132,20 +133,21 @@ def _put_tools(
     extra = dict(given) if isinstance(given, dict) else {}
     added = extra.pop("tools", [])
     choice = request.tool_choice
-    if not request.tools and not added:
-        if has_tool_blocks:
-            raise UnsupportedParameter(
-                f"{backend} takes a conversation with calls of tools only together with `tools`.", pointer="/tools"
-            )
-        return {}
-    if choice == "none":
-        if has_tool_blocks:
+    if choice == "none" or not (request.tools or added):
+        if not has_tool_blocks:
+            return {}
+        if choice == "none":
             raise UnsupportedParameter(
                 f"{backend} cannot be kept from calling tools in a conversation that has calls of tools.",
                 pointer="/tool_choice",
             )
-        return {}
     tools = [block for tool in request.tools for block in _tool(tool, backend)]
+    if not tools and not added:
+        declared = called_tools(request.messages)
+        if not declared:
+            raise InvalidRequest("A tool's result answers a call, and there is none.", pointer="/input")
+        omissions.tools_declared([tool.name for tool in declared])
+        tools = [block for tool in declared for block in _tool(tool, backend)]
     config: JsonObject = {"tools": [*tools, *added]}
     if choice == "required":
         config["toolChoice"] = {"any": {}}

@@ -29,16 +29,17 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.cohere_options import CohereOptions
 from pluggably.wire.codecs.openai_media import MediaRules
 from pluggably.wire.codecs.parts import (
+    ResultMedia,
     merged,
     no_part_of_an_answer,
+    nothing_said,
     own_options,
     plain,
     result_text,
-    result_texts,
     told_apart,
 )
 from pluggably.wire.omissions import Omissions
@@ -58,22 +59,26 @@ class Messages:
         self._backend = backend
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
+        self._result_media = ResultMedia(omissions, self._content)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
-        """Raises: InvalidRequest where nothing is said at all."""
+        """Raises: UnsupportedParameter, InvalidRequest."""
         built: list[JsonObject] = []
         origins: list[int] = []
         for index, message in enumerate(messages):
             pointer = f"/input/{index}"
             for theirs in self._message(message, pointer):
+                if self._result_media.waiting and theirs["role"] != "tool":
+                    self._result_media.put(built, origins)
                 own = own_options(message.provider_options, self._backend)
                 if not own and not _says_anything(theirs):
                     self._omissions.empty_message(index)
                     continue
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
+        self._result_media.put(built, origins)
         if not built:
-            raise InvalidRequest(f"{self._backend} takes no empty input.", pointer="/input")
+            raise nothing_said(self._backend)
         return built, origins
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
@@ -104,7 +109,7 @@ class Messages:
         raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
-        texts = result_texts(part, self._backend, pointer)
+        texts = self._result_media.texts(part, part.tool_call_id, pointer)
         if part.is_error:
             blocks = [_text_block(result_text(part, "\n".join(texts)))]
         else:

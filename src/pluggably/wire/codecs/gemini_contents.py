@@ -34,10 +34,11 @@ from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codecs.gemini_options import GeminiOptions, ModelRule
 from pluggably.wire.codecs.parts import (
     Asked,
+    ResultMedia,
     arguments_of,
     merged,
     no_part_of_an_answer,
-    only_text_as_result,
+    nothing_said,
     own_options,
     told_apart,
 )
@@ -77,6 +78,7 @@ class ContentBuilder:
         self._lacks = options.lacks_of(rule)
         self._signs_calls = rule.signs_calls
         self._omissions = omissions
+        self._result_media = ResultMedia(omissions, self._block)
         # By our ids. Where one is used twice, a result belongs to the latest call.
         self._calls: dict[str, _Call] = {}
         self._call_count = 0
@@ -107,7 +109,7 @@ class ContentBuilder:
         if self._calls:
             self._settle_calls(built.contents)
         if not built.contents:
-            raise InvalidRequest(f"{self._backend} needs a message with something in it.", pointer="/input")
+            raise nothing_said(self._backend)
         return built
 
     def _settle_calls(self, contents: Sequence[JsonObject]) -> None:
@@ -131,6 +133,8 @@ class ContentBuilder:
             return [{"text": content}] if content else []
         results, others = told_apart(message, pointer)
         parts = [self._result(part, place) for part, place in results]
+        parts += self._result_media.waiting
+        self._result_media.waiting = []
         for part, place in others:
             parts += self._said(part, place)
         return parts
@@ -140,7 +144,11 @@ class ContentBuilder:
             return self._text(part)
         if isinstance(part, ProviderItem):
             return self._handed_back(part, pointer)
-        return [merged(self._media(part, pointer), own_options(part.provider_options, self._backend))]
+        return [self._block(part, pointer)]
+
+    def _block(self, part: Text | Media, pointer: str) -> JsonObject:
+        theirs = {"text": part.text} if isinstance(part, Text) else self._media(part, pointer)
+        return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _media(self, part: Media, pointer: str) -> JsonObject:
         """Raises: UnsupportedParameter, InvalidRequest."""
@@ -168,16 +176,16 @@ class ContentBuilder:
             raise InvalidRequest(
                 "No call before this result has its `tool_call_id`.", pointer=f"{pointer}/tool_call_id"
             )
-        texts: list[str] = []
         media: list[JsonObject] = []
-        for index, piece in enumerate([Text(part.content)] if isinstance(part.content, str) else part.content):
-            place = f"{pointer}/content/{index}"
-            if isinstance(piece, Text):
-                texts.append(piece.text)
-            elif "media_results" in self._lacks:
-                raise only_text_as_result(self._backend, place)
-            else:
-                media.append(merged(self._media(piece, place), own_options(piece.provider_options, self._backend)))
+        if "media_results" in self._lacks or isinstance(part.content, str):
+            texts = self._result_media.texts(part, f"call {call.place + 1} ({call.name})", pointer)
+        else:
+            texts = [piece.text for piece in part.content if isinstance(piece, Text)]
+            media = [
+                self._block(piece, f"{pointer}/content/{index}")
+                for index, piece in enumerate(part.content)
+                if not isinstance(piece, Text)
+            ]
         # "Use "output" key to specify function output and "error" key to specify error details": FunctionResponse.
         said = {"error" if part.is_error else "output": "\n".join(texts)}
         result: JsonObject = {"name": call.name, "response": said}
@@ -219,7 +227,7 @@ class ContentBuilder:
             elif isinstance(part, ProviderItem):
                 parts += self._handed_back(part, place)
             elif isinstance(part, Image | File | Audio):
-                parts.append(merged(self._media(part, place), own_options(part.provider_options, self._backend)))
+                parts.append(self._block(part, place))
             else:
                 raise no_part_of_an_answer(part, self._backend, place)
         return parts

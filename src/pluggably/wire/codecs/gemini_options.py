@@ -17,9 +17,9 @@ from pluggably.domain.generation import Effort
 from pluggably.wire.codecs.openai_options import Input
 from pluggably.wire.embedding_calls import PerCall
 
-# Our own names. `logprobs` is a hint: dropped with a warning. The others change what a request means, so one that needs
-# them is refused. `media_results`: anything but text as a tool's result; `json_beside_tools`: an answer in JSON where
-# there are functions, too.
+# Our own names. `logprobs` is a hint: dropped with a warning. `media_results`: what a tool's result holds beside text
+# goes behind it. The others change what a request means, so one that needs them is refused; `json_beside_tools`: an
+# answer in JSON where there are functions, too.
 Lack: TypeAlias = Literal["logprobs", "media_results", "json_beside_tools", "embeddings"]
 
 

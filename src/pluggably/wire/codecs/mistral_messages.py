@@ -33,7 +33,15 @@ from pluggably.domain.generation import (
 )
 from pluggably.wire.codecs.mistral_options import MistralOptions
 from pluggably.wire.codecs.openai_media import MediaRules, file_name
-from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.codecs.parts import (
+    merged,
+    no_part_of_an_answer,
+    nothing_said,
+    own_options,
+    plain,
+    result_text,
+    told_apart,
+)
 from pluggably.wire.omissions import Omissions, is_typed_block
 
 # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.
@@ -55,7 +63,8 @@ class Messages:
         self._media_rules = MediaRules(backend, options.inputs)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
-        """Theirs, and for each the index of the message that it came from."""
+        """Theirs, and for each the index of the message that it came from. Raises: UnsupportedParameter,
+        InvalidRequest."""
         built: list[JsonObject] = []
         origins: list[int] = []
         prompts = 0  # how many system messages stand before the conversation
@@ -84,7 +93,15 @@ class Messages:
                 else:
                     built.append(theirs)
                     origins.append(index)
-        if built and built[-1]["role"] == "assistant" and "tool_calls" not in built[-1]:
+        while len(built) > prompts and built[-1]["role"] == "system":  # what came behind it was left out
+            first = next(place for place in range(prompts, len(built)) if built[place]["role"] == "system")
+            self._omissions.system_moved(origins[first])
+            built.insert(prompts, built.pop(first))
+            origins.insert(prompts, origins.pop(first))
+            prompts += 1
+        if len(built) == prompts:  # "Expected last role User or Tool …"
+            raise nothing_said(self._backend)
+        if built[-1]["role"] == "assistant" and "tool_calls" not in built[-1]:
             built[-1].setdefault("prefix", True)
         return built, origins
 

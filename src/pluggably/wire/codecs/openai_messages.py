@@ -36,12 +36,12 @@ from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.parts import (
     Asked,
+    ResultMedia,
     merged,
     no_part_of_an_answer,
     own_options,
     plain,
     result_text,
-    result_texts,
     told_apart,
 )
 from pluggably.wire.omissions import Omissions
@@ -67,15 +67,19 @@ class Messages:
         self._options = options
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
+        self._result_media = ResultMedia(omissions, self._part)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         built: list[JsonObject] = []
         origins: list[int] = []
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
+                if self._result_media.waiting and theirs["role"] != "tool":
+                    self._result_media.put(built, origins)
                 own = own_options(message.provider_options, self._backend)
                 built.append(merged(theirs, own) if own else theirs)
                 origins.append(index)
+        self._result_media.put(built, origins)
         return self._in_turns(built, origins) if self._options.taking_turns else (built, origins)
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
@@ -94,19 +98,16 @@ class Messages:
     def _content(self, parts: Sequence[tuple[Asked, str]]) -> str | list[JsonObject]:
         content: list[JsonObject] = []
         for part, place in parts:
-            if isinstance(part, Text):
-                content.append(self._text(part))
-            elif isinstance(part, ProviderItem):
+            if isinstance(part, ProviderItem):
                 self._omissions.foreign_item(part, place)
             else:
-                content.append(self._media(part, place))
+                content.append(self._part(part, place))
         return plain(content)
 
-    def _text(self, part: Text) -> JsonObject:
-        return merged({"type": "text", "text": part.text}, own_options(part.provider_options, self._backend))
-
-    def _media(self, part: Image | File | Audio, pointer: str) -> JsonObject:
+    def _part(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
+        if isinstance(part, Text):
+            return merged({"type": "text", "text": part.text}, own)
         if isinstance(part, Image):
             return self._media_rules.image_part(part, own, pointer)
         if isinstance(part, File):
@@ -136,12 +137,9 @@ class Messages:
         return {"data": data, "format": format_}
 
     def _tool_result(self, part: ToolResult, pointer: str) -> JsonObject:
-        text = "\n".join(result_texts(part, self._backend, pointer))
-        theirs: JsonObject = {
-            "role": "tool",
-            "tool_call_id": short_id(part.tool_call_id, self._options.call_id_limit),
-            "content": result_text(part, text),
-        }
+        call = short_id(part.tool_call_id, self._options.call_id_limit)
+        text = "\n".join(self._result_media.texts(part, call, pointer))
+        theirs: JsonObject = {"role": "tool", "tool_call_id": call, "content": result_text(part, text)}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:

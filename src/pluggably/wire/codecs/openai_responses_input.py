@@ -30,7 +30,15 @@ from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codec import short_id
 from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
-from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.codecs.parts import (
+    merged,
+    no_part_of_an_answer,
+    nothing_said,
+    own_options,
+    plain,
+    result_text,
+    told_apart,
+)
 from pluggably.wire.omissions import Omissions
 
 # Of `call_id`: "string too long. Expected a string with maximum length 64"
@@ -48,7 +56,8 @@ class InputItems:
         self._media_rules = MediaRules(backend, options.inputs)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
-        """The items, and for each the index of the message that it came from."""
+        """The items, and for each the index of the message that it came from. Raises: UnsupportedParameter,
+        InvalidRequest."""
         built: list[JsonObject] = []
         origins: list[int] = []
         for index, message in enumerate(messages):
@@ -59,6 +68,8 @@ class InputItems:
                     merged(item, own)
                 built.append(item)
                 origins.append(index)
+        if not built:  # "Missing required parameter: 'input'"
+            raise nothing_said(self._backend)
         return built, origins
 
     def _items(self, message: Message, pointer: str) -> list[JsonObject]:

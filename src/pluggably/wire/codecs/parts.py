@@ -2,12 +2,12 @@
 and result come to, and how what a client says to one provider alone joins it.
 
 What surprises: results of tools are told apart from everything else, because on every wire they go first: they must
-follow the message that made the calls.
+follow the message that made the calls. And on many they are text alone, so that what a tool shows is said by the user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,11 +18,13 @@ from pluggably.domain.generation import (
     File,
     Image,
     JsonObject,
+    Media,
     Message,
     Part,
     ProviderItem,
     ProviderOptions,
     Text,
+    Tool,
     ToolCall,
     ToolResult,
 )
@@ -79,6 +81,26 @@ def told_apart(
     return results, others
 
 
+def nothing_said(backend: str) -> UnsupportedParameter:
+    """The error for a conversation in which, once what is empty or another's is left out, only the system speaks."""
+    return UnsupportedParameter(
+        f"{backend} needs a message with something in it, besides those of the system.", pointer="/input"
+    )
+
+
+def called_tools(messages: Sequence[Message]) -> list[Tool]:
+    """The tools that a conversation calls, for a wire that takes calls only together with tools, where the request has
+    none. What they take is not known here."""
+    names = dict.fromkeys(
+        part.name
+        for message in messages
+        if message.role == "assistant" and not isinstance(message.content, str)
+        for part in message.content
+        if isinstance(part, ToolCall)
+    )
+    return [Tool(name=name, input_schema={"type": "object", "properties": {}}) for name in names]
+
+
 def no_part_of_an_answer(part: Part, backend: str, pointer: str) -> PluggablyError:
     """The error for what an assistant's message may not hold: a tool's result nowhere, media not on this wire."""
     if isinstance(part, ToolResult):
@@ -88,25 +110,45 @@ def no_part_of_an_answer(part: Part, backend: str, pointer: str) -> PluggablyErr
     )
 
 
-def result_texts(part: ToolResult, backend: str, pointer: str) -> list[str]:
-    """The texts of a tool's result, for a wire that takes nothing else there.
+class ResultMedia:
+    """What results of tools hold beside text, for a wire that takes nothing else there: in its place the result says
+    what follows, and when all results of a turn are told, a message of the user brings it.
 
-    Raises: UnsupportedParameter. To move the rest into a user's message would put words into the user's mouth."""
-    if isinstance(part.content, str):
-        return [part.content]
-    texts: list[str] = []
-    for index, piece in enumerate(part.content):
-        if not isinstance(piece, Text):
-            raise only_text_as_result(backend, f"{pointer}/content/{index}")
-        texts.append(piece.text)
-    return texts
+    `told` makes a part of a user's message; it raises for what the wire does not take from the user either."""
 
+    def __init__(self, omissions: Omissions, told: Callable[[Text | Media, str], JsonObject]) -> None:
+        self._omissions = omissions
+        self._told = told
+        self.waiting: list[JsonObject] = []
 
-def only_text_as_result(backend: str, pointer: str) -> UnsupportedParameter:
-    return UnsupportedParameter(
-        f"{backend} takes only text as a tool's result for this model; send the rest in a message of the role `user`.",
-        pointer=pointer,
-    )
+    def texts(self, part: ToolResult, call: str, pointer: str) -> list[str]:
+        """The texts of a result; everything else of it waits. `call`: the id of its call on the wire. Raises:
+        UnsupportedParameter, InvalidRequest."""
+        if isinstance(part.content, str):
+            return [part.content]
+        texts: list[str] = []
+        counts = dict.fromkeys(_MEDIA, 0)
+        for index, piece in enumerate(part.content):
+            if isinstance(piece, Text):
+                texts.append(piece.text)
+                continue
+            place = f"{pointer}/content/{index}"
+            told = self._told(piece, place)
+            self._omissions.result_moved(place)
+            kind = type(piece)
+            counts[kind] += 1
+            name = f"{kind.__name__} {counts[kind]} of the result of {call}"
+            texts.append(f"({name} follows.)")
+            self.waiting += (self._told(Text(f"({name}:)"), place), told)
+        return texts
+
+    def put(self, built: list[JsonObject], origins: list[int]) -> None:
+        """Puts what waits behind the last result, on a wire with messages of roles; of parallel calls all results must
+        stand together, so not before."""
+        if self.waiting:
+            built.append({"role": "user", "content": self.waiting})
+            origins.append(origins[-1])
+            self.waiting = []
 
 
 def arguments_of(part: ToolCall, omissions: Omissions, pointer: str) -> JsonObject:
