@@ -137,6 +137,33 @@ def test_urls_become_data_where_the_target_takes_none(
         assert set(headers) == {"host", "user-agent", "accept", "accept-encoding", "connection"}
 
 
+@pytest.mark.parametrize(("provider", "fetched"), [("data", True), ("urls", False)])
+def test_an_image_in_a_tools_result_is_brought_by_the_user(
+    client: Client, fake: FakeOpenAI, web: Web, provider: str, fetched: bool
+) -> None:
+    """Its URL is fetched, or left to the target, as in any message of the user."""
+    url = web.url("/a.png")
+    said: list[Json] = [
+        {"role": "user", "content": "What does the camera see?"},
+        {"role": "assistant", "content": [{"type": "tool_call", "id": "call_1", "name": "camera"}]},
+        {
+            "role": "tool",
+            "content": [
+                {"type": "tool_result", "tool_call_id": "call_1", "content": [{"type": "image", "url": url}]},
+            ],
+        },
+    ]
+    answer = client.answer(f"{provider}/echo", said)
+    assert [(one["code"], one["parameter"]) for one in answer["warnings"]] == [
+        ("parameter_changed", "/input/2/content/0/content/0")
+    ]
+    assert fake.requests[-1].body["messages"][-2]["content"] == "(Image 1 of the result of call_1 follows.)"
+    assert fake.requests[-1].body["messages"][-1]["role"] == "user"
+    expected = f"data:image/png;base64,{as_base64(PNG)}" if fetched else url
+    assert [part["image_url"]["url"] for part in sent(fake)] == [expected]
+    assert len(web.asked) == fetched
+
+
 def test_a_stream_waits_for_its_inputs(client: Client, fake: FakeOpenAI, web: Web) -> None:
     """A streamed answer begins once its inputs are there."""
     end = client.stream("data/echo", user({"type": "image", "url": web.url("/a.png")})).end()
