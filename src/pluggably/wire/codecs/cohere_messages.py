@@ -59,7 +59,7 @@ class Messages:
         self._backend = backend
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
-        self._result_media = ResultMedia(omissions, self._content)
+        self._result_media = ResultMedia(omissions)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         """Raises: UnsupportedParameter, InvalidRequest."""
@@ -109,7 +109,7 @@ class Messages:
         raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
-        texts = self._result_media.texts(part, part.tool_call_id, pointer)
+        texts = self._result_media.texts(part, part.tool_call_id, pointer, self._content)
         if part.is_error:
             blocks = [_text_block(result_text(part, "\n".join(texts)))]
         else:

@@ -78,7 +78,7 @@ class ContentBuilder:
         self._lacks = options.lacks_of(rule)
         self._signs_calls = rule.signs_calls
         self._omissions = omissions
-        self._result_media = ResultMedia(omissions, self._block)
+        self._result_media = ResultMedia(omissions)
         # By our ids. Where one is used twice, a result belongs to the latest call.
         self._calls: dict[str, _Call] = {}
         self._call_count = 0
@@ -178,7 +178,7 @@ class ContentBuilder:
             )
         media: list[JsonObject] = []
         if "media_results" in self._lacks or isinstance(part.content, str):
-            texts = self._result_media.texts(part, f"call {call.place + 1} ({call.name})", pointer)
+            texts = self._result_media.texts(part, f"call {call.place + 1} ({call.name})", pointer, self._block)
         else:
             texts = [piece.text for piece in part.content if isinstance(piece, Text)]
             media = [

@@ -67,7 +67,7 @@ class Messages:
         self._options = options
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
-        self._result_media = ResultMedia(omissions, self._part)
+        self._result_media = ResultMedia(omissions)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         built: list[JsonObject] = []
@@ -138,7 +138,7 @@ class Messages:
 
     def _tool_result(self, part: ToolResult, pointer: str) -> JsonObject:
         call = short_id(part.tool_call_id, self._options.call_id_limit)
-        text = "\n".join(self._result_media.texts(part, call, pointer))
+        text = "\n".join(self._result_media.texts(part, call, pointer, self._part))
         theirs: JsonObject = {"role": "tool", "tool_call_id": call, "content": result_text(part, text)}
         return merged(theirs, own_options(part.provider_options, self._backend))
 

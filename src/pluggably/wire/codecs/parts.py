@@ -112,18 +112,19 @@ def no_part_of_an_answer(part: Part, backend: str, pointer: str) -> PluggablyErr
 
 class ResultMedia:
     """What results of tools hold beside text, for a wire that takes nothing else there: in its place the result says
-    what follows, and when all results of a turn are told, a message of the user brings it.
+    what follows, and when all results of a turn are told, a message of the user brings it."""
 
-    `told` makes a part of a user's message; it raises for what the wire does not take from the user either."""
-
-    def __init__(self, omissions: Omissions, told: Callable[[Text | Media, str], JsonObject]) -> None:
+    def __init__(self, omissions: Omissions) -> None:
         self._omissions = omissions
-        self._told = told
         self.waiting: list[JsonObject] = []
 
-    def texts(self, part: ToolResult, call: str, pointer: str) -> list[str]:
-        """The texts of a result; everything else of it waits. `call`: the id of its call on the wire. Raises:
-        UnsupportedParameter, InvalidRequest."""
+    def texts(
+        self, part: ToolResult, call: str, pointer: str, told: Callable[[Text | Media, str], JsonObject]
+    ) -> list[str]:
+        """The texts of a result; everything else of it waits. `call` is how the wire names its call; `told` makes a
+        part of a user's message, and raises for what the wire does not take from the user either.
+
+        Raises: UnsupportedParameter, InvalidRequest."""
         if isinstance(part.content, str):
             return [part.content]
         texts: list[str] = []
@@ -133,13 +134,13 @@ class ResultMedia:
                 texts.append(piece.text)
                 continue
             place = f"{pointer}/content/{index}"
-            told = self._told(piece, place)
+            block = told(piece, place)
             self._omissions.result_moved(place)
             kind = type(piece)
             counts[kind] += 1
             name = f"{kind.__name__} {counts[kind]} of the result of {call}"
             texts.append(f"({name} follows.)")
-            self.waiting += (self._told(Text(f"({name}:)"), place), told)
+            self.waiting += (told(Text(f"({name}:)"), place), block)
         return texts
 
     def put(self, built: list[JsonObject], origins: list[int]) -> None:
