@@ -18,7 +18,7 @@ from pluggably.wire.codecs.mistral import MistralCodec
 from pluggably.wire.codecs.mistral_faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.mistral_messages import call_id
 from pluggably.wire.codecs.mistral_options import MistralOptions
-from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.faults import Asked
 
 ASKED = Asked(backend="mistral", model="m", modality="text", origins=[0, 1])
 

@@ -12,7 +12,8 @@ from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import ModelRule, OpenAIOptions
+from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.lacks import ModelRule
 
 OPENAI = msgspec.convert(msgspec.to_builtins(PRESETS["openai"].options), OpenAIOptions)
 

@@ -46,7 +46,7 @@ from pluggably.wire.codec import (
     json_body,
     settled_reason,
 )
-from pluggably.wire.codecs.anthropic_faults import Asked, fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.anthropic_faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.anthropic_options import MODEL_GAP, AnthropicOptions
 from pluggably.wire.codecs.anthropic_reply import (
     FINISH_REASONS,
@@ -62,6 +62,7 @@ from pluggably.wire.codecs.anthropic_reply import (
 )
 from pluggably.wire.codecs.anthropic_request import messages_body, model_step
 from pluggably.wire.codecs.parts import as_object
+from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 
@@ -96,6 +97,7 @@ class AnthropicCodec:
         self._asked = Asked(
             backend=address.backend,
             model=address.model,
+            modality=request.modality,
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
         )

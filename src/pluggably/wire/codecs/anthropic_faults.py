@@ -11,7 +11,6 @@ Source: platform.claude.com/docs/en/api/errors and …/api/rate-limits (2026-11)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
 from pluggably.wire.codecs import openai_faults
-from pluggably.wire.codecs.openai_faults import retry_after_s, shown
+from pluggably.wire.faults import Asked, retry_after_s, shown
 
 # What a type would come with as its status: in a stream it comes without one.
 _STATUSES = {
@@ -93,16 +92,6 @@ _POINTERS = {
 }
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """What was asked, as far as an error can point into it. `origins` has for each of the vendor's messages the index
-    of the message that it came from."""
-
-    backend: str
-    model: str
-    origins: Sequence[int] = ()
-    own_options: Mapping[str, Any] = {}
-
-
 class _Error(Struct):
     type: str = ""
     message: str = ""
@@ -125,7 +114,7 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     try:
         body = msgspec.json.decode(reply.body, type=_ErrorBody)
     except (msgspec.DecodeError, RecursionError):
-        return openai_faults.fault_of_reply(reply, _asked_elsewhere(asked))
+        return openai_faults.fault_of_reply(reply, asked)
     request_id = reply.headers.get("request-id") or body.request_id
     return _judge(body.error, reply.status, reply, request_id, asked)
 
@@ -133,19 +122,13 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
 def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     """The error that stands where an answer should: inside a 200, or in the middle of a stream."""
     if not isinstance(error, dict) or not isinstance(error.get("type"), str):
-        return openai_faults.fault_in_answer(error, _asked_elsewhere(asked))
+        return openai_faults.fault_in_answer(error, asked)
     told = _Error(error["type"], str(error.get("message") or ""), error.get("details"))
     reply = HttpReply(status=_STATUSES.get(told.type, 500), headers={}, body=b"")
     fault = _judge(told, None, reply, None, asked)
     if isinstance(fault, BackendError):
         fault.backend_status = None  # nobody answered with the stand-in's
     return fault
-
-
-def _asked_elsewhere(asked: Asked) -> openai_faults.Asked:
-    """For what is not of the vendor's form: of whatever stands before the API, or of a server that is only shaped like
-    this one."""
-    return openai_faults.Asked(backend=asked.backend, model=asked.model, modality="text")
 
 
 def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str | None, asked: Asked) -> PluggablyError:

@@ -37,8 +37,8 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
-from pluggably.wire.codecs.openai_media import MediaRules
 from pluggably.wire.codecs.parts import arguments_of, merged, no_part_of_an_answer, own_options, plain, told_apart
+from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import OPENING, Omissions
 
 # …/build-with-claude/vision, "Which image formats are supported"

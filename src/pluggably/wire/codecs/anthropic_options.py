@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.openai_options import Input
+from pluggably.wire.media import Input
 
 # Those up to `parallel_tool_calls` are hints: dropped with a warning. `prefill` (an assistant's message at the end, to
 # be continued), `tool_choice` (a demanded call), `stop` and `json_schema` change what the request means, so a request

@@ -28,8 +28,8 @@ from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
 from pluggably.wire.codecs.anthropic_messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile
 from pluggably.wire.codecs.anthropic_schema import cut
-from pluggably.wire.codecs.openai_request import check_format, refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
+from pluggably.wire.lacks import check_format
 from pluggably.wire.omissions import EFFORT, Omissions
 
 # Of a request's own provider options, what would break the translation.

@@ -50,8 +50,8 @@ from pluggably.wire.codec import (
 from pluggably.wire.codecs.bedrock_faults import fault_of_frame, fault_of_reply
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
 from pluggably.wire.codecs.bedrock_request import converse_body, embedding_form, quoted_model
-from pluggably.wire.codecs.openai_faults import Asked
 from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked
 
 STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "application/vnd.amazon.eventstream"}
 

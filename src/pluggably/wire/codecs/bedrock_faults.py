@@ -31,7 +31,7 @@ from pluggably.errors import (
     PluggablyError,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.codecs.openai_faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import Asked, retry_after_s, shown
 
 _CREDENTIAL = {
     "AccessDeniedException",

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from pluggably.domain.generation import Audio, File, Image, JsonObject
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.openai_options import Input
+from pluggably.wire.media import Input
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _DOCUMENTS = {

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.openai_options import Input
+from pluggably.wire.media import Input
 
 
 class TopK(Struct, frozen=True, forbid_unknown_fields=True):

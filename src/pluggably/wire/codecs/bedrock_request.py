@@ -30,9 +30,9 @@ from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedPara
 from pluggably.wire.codecs.bedrock_media import Media
 from pluggably.wire.codecs.bedrock_messages import Conversation
 from pluggably.wire.codecs.bedrock_options import BedrockOptions
-from pluggably.wire.codecs.openai_request import Body, check_format, refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
+from pluggably.wire.lacks import check_format
+from pluggably.wire.omissions import Body, Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("modelId", "messages", "system")

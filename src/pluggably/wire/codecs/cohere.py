@@ -61,8 +61,8 @@ from pluggably.wire.codecs.cohere_reply import (
     scores_of,
 )
 from pluggably.wire.codecs.cohere_request import chat_body, embeddings_form
-from pluggably.wire.codecs.openai_faults import Asked
 from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 

@@ -30,8 +30,8 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.codecs.openai_faults import Asked, retry_after_s, shown
 from pluggably.wire.codecs.openai_faults import fault_of_reply as fault_of_other_reply
+from pluggably.wire.faults import Asked, retry_after_s, shown
 
 # "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292", "size limit exceeded by
 # 11326 tokens"; not "max tokens must be less than or equal to 4096", which blames the parameter.

@@ -31,7 +31,6 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codecs.cohere_options import CohereOptions
-from pluggably.wire.codecs.openai_media import MediaRules
 from pluggably.wire.codecs.parts import (
     merged,
     no_part_of_an_answer,
@@ -41,6 +40,7 @@ from pluggably.wire.codecs.parts import (
     result_texts,
     told_apart,
 )
+from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import Omissions
 
 # What a reasoning item's `provider_state` says of its place.

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from pluggably.wire.codecs.openai_options import Input, Lack, ModelRule
 from pluggably.wire.embedding_calls import PerCall
+from pluggably.wire.lacks import Lack, ModelRule
+from pluggably.wire.media import Input
 
 
 class CohereOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

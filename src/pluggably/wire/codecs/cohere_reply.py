@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import FinishReason, JsonObject, TokenLogprob, UsageReported
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codecs.openai_reply import floats_of
+from pluggably.wire.embedding_calls import floats_of
 
 # `ERROR` and `TIMEOUT` are no answers, and stand in the codec.
 FINISH_REASONS: dict[str, FinishReason] = {

@@ -24,10 +24,9 @@ from pluggably.domain.generation import (
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.cohere_messages import Messages
 from pluggably.wire.codecs.cohere_options import CohereOptions
-from pluggably.wire.codecs.openai_options import Lack, lacks_of
-from pluggably.wire.codecs.openai_request import Body, check_format, check_tool_choice, refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
+from pluggably.wire.lacks import Lack, check_format, check_tool_choice, lacks_of
+from pluggably.wire.omissions import Body, Omissions
 
 _MAX_STOPS = 5
 

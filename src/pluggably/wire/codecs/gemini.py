@@ -75,8 +75,8 @@ from pluggably.wire.codecs.gemini_reply import (
     raw_part,
 )
 from pluggably.wire.codecs.gemini_request import embedding_form, embeddings_body, resource_of, text_body
-from pluggably.wire.codecs.openai_faults import Asked, shown
 from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked, shown
 from pluggably.wire.framing import whole_stream
 
 # `[`, the beginning of a list; a number, since that costs less to compare.

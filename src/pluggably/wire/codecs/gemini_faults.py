@@ -32,8 +32,8 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.codecs.openai_faults import Asked, retry_after_s, shown
 from pluggably.wire.codecs.openai_faults import fault_of_reply as fault_of_another_form
+from pluggably.wire.faults import Asked, retry_after_s, shown
 
 # google.api.ErrorReason, those that blame the key, the account or the project.
 _REFUSED_KEY = re.compile(

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.openai_options import Input
 from pluggably.wire.embedding_calls import PerCall
+from pluggably.wire.media import Input
 
 # Our own names. `logprobs` is a hint: dropped with a warning. The others change what a request means, so one that needs
 # them is refused. `media_results`: anything but text as a tool's result; `json_beside_tools`: an answer in JSON where

@@ -31,8 +31,7 @@ from pluggably.wire.codec import Address
 from pluggably.wire.codecs.gemini_contents import ContentBuilder
 from pluggably.wire.codecs.gemini_options import GeminiOptions, ModelRule
 from pluggably.wire.codecs.gemini_schema import cut_schema
-from pluggably.wire.codecs.openai_request import refuse_own
-from pluggably.wire.codecs.parts import merged, own_options
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
 from pluggably.wire.omissions import Omissions
 
 # Of a request's own provider options, what would break the translation.

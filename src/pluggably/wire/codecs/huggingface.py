@@ -35,8 +35,9 @@ from pluggably.wire.codec import Address, HttpReply, Step
 from pluggably.wire.codecs.huggingface_faults import MEANINGS, as_openai, fault_of_reply
 from pluggably.wire.codecs.huggingface_options import HuggingFaceOptions
 from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_faults import Asked
-from pluggably.wire.codecs.openai_request import merge_own, refuse_own
+from pluggably.wire.codecs.openai_request import merge_own
+from pluggably.wire.codecs.parts import refuse_own
+from pluggably.wire.faults import Asked
 
 # The owner and the name of a repository, or an old one's name alone; no step of a path, no query.
 _MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)

@@ -28,8 +28,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs import openai_faults
-from pluggably.wire.codecs.openai_faults import Asked
-from pluggably.wire.codecs.openai_options import Meaning
+from pluggably.wire.faults import Asked, Meaning
 
 # The codes of the router and the values of `error_type`, in lower case.
 MEANINGS: Mapping[str, Meaning] = {

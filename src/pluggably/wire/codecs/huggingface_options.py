@@ -6,8 +6,10 @@ is no parameter of feature extraction, so `embedding_encoding` counts for nothin
 
 from __future__ import annotations
 
-from pluggably.wire.codecs.openai_options import Input, Lack, OpenAIOptions
+from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.embedding_calls import PerCall
+from pluggably.wire.lacks import Lack
+from pluggably.wire.media import Input
 
 
 class HuggingFaceOptions(OpenAIOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):

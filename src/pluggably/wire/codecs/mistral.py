@@ -58,9 +58,9 @@ from pluggably.wire.codecs.mistral_reply import (
 )
 from pluggably.wire.codecs.mistral_request import chat_body, embeddings_body
 from pluggably.wire.codecs.openai_calls import OpenCalls
-from pluggably.wire.codecs.openai_faults import Asked
 from pluggably.wire.codecs.openai_reply import Scores, TokenCounts, decode_embeddings, scores_of
 from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 _REFERENCES = ("reference", "tool_reference")

@@ -17,10 +17,10 @@ import msgspec
 
 from pluggably.errors import InvalidRequest, PluggablyError, Violation
 from pluggably.wire.codec import HttpReply
-from pluggably.wire.codecs.openai_faults import Asked, pointer_of, shown
 from pluggably.wire.codecs.openai_faults import fault_in_answer as fault_in_openai_answer
 from pluggably.wire.codecs.openai_faults import fault_of_reply as fault_of_openai_reply
-from pluggably.wire.codecs.openai_options import Meaning
+from pluggably.wire.codecs.openai_faults import pointer_of
+from pluggably.wire.faults import Asked, Meaning, shown
 
 ERROR_CODES: Mapping[str, Meaning] = {
     "1500": "model",  # "Invalid model: …"

@@ -32,8 +32,8 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.wire.codecs.mistral_options import MistralOptions
-from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions, is_typed_block
 
 # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9": its error 3280.

@@ -11,8 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.openai_options import Input, Lack, ModelRule
 from pluggably.wire.embedding_calls import PerCall
+from pluggably.wire.lacks import Lack, ModelRule
+from pluggably.wire.media import Input
 
 
 class MistralOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

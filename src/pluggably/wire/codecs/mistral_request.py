@@ -12,9 +12,9 @@ from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, 
 from pluggably.errors import UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.mistral_messages import Messages
 from pluggably.wire.codecs.mistral_options import MistralOptions
-from pluggably.wire.codecs.openai_options import Lack, efforts_of, lacks_of
-from pluggably.wire.codecs.openai_request import Body, merge_own, put_response_format, put_tools
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.codecs.openai_request import merge_own, put_response_format, put_tools
+from pluggably.wire.lacks import Lack, efforts_of, lacks_of
+from pluggably.wire.omissions import Body, Omissions
 
 # Our name and Mistral's; there is no min_p.
 _SAMPLING = (

@@ -34,7 +34,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
 from pluggably.wire.codecs.native_reply import ProblemSaid, decode_problem
-from pluggably.wire.codecs.openai_faults import retry_after_s, shown
+from pluggably.wire.faults import retry_after_s, shown
 
 # The client's, who may change the request. What no class of ours names is an invalid request all the same.
 _CLIENTS: dict[str, type[InvalidRequest]] = {

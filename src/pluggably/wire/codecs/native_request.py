@@ -22,9 +22,8 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.wire.codecs.native_reply import UNKNOWN_ITEM
-from pluggably.wire.codecs.openai_options import Input
-from pluggably.wire.codecs.openai_request import refuse_own
-from pluggably.wire.codecs.parts import merged
+from pluggably.wire.codecs.parts import merged, refuse_own
+from pluggably.wire.media import Input
 
 # Of the provider options for the other gateway, what this one must decide itself.
 _NOT_OVERRIDABLE = ("model", "input", "modality", "stream", "background")

@@ -46,7 +46,7 @@ from pluggably.wire.codec import (
 )
 from pluggably.wire.codecs.ollama_faults import fault_of_line, fault_of_reply
 from pluggably.wire.codecs.ollama_request import OllamaOptions, chat_body, embed_body
-from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.faults import Asked
 
 NDJSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
 _NANOSECONDS = 1_000_000_000

@@ -24,7 +24,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs import openai_faults
-from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.faults import Asked, shown
 
 _LACKS = re.compile(r"does not support (\w+)", re.I)
 _POINTERS = {"tools": "/tools", "thinking": "/parameters/reasoning/effort", "think": "/parameters/reasoning/effort"}
@@ -53,7 +53,7 @@ def _words(body: bytes) -> str:
 
 
 def _by_words(words: str, asked: Asked) -> PluggablyError | None:
-    said = f"{asked.backend}: {openai_faults.shown(words)}"
+    said = f"{asked.backend}: {shown(words)}"
     lack = _LACKS.search(words)
     if lack is not None:
         what = lack[1].lower()

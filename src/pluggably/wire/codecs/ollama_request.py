@@ -40,19 +40,19 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.codecs.openai_media import MediaRules
-from pluggably.wire.codecs.openai_options import Input
-from pluggably.wire.codecs.openai_request import Body, check_tool_choice, refuse_own
 from pluggably.wire.codecs.parts import (
     Asked,
     arguments_of,
     merged,
     no_part_of_an_answer,
     own_options,
+    refuse_own,
     result_text,
     told_apart,
 )
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.lacks import check_tool_choice
+from pluggably.wire.media import Input, MediaRules
+from pluggably.wire.omissions import Body, Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")

@@ -44,7 +44,7 @@ from pluggably.wire.codec import (
     settled_reason,
 )
 from pluggably.wire.codecs.openai_calls import OpenCalls
-from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai_faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.openai_reply import (
     BROKEN_OFF,
@@ -61,6 +61,7 @@ from pluggably.wire.codecs.openai_reply import (
 )
 from pluggably.wire.codecs.openai_request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most

@@ -9,11 +9,8 @@ Source: developers.openai.com/docs/guides/error-codes and …/guides/rate-limits
 
 from __future__ import annotations
 
-import math
 import re
-import time
-from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -35,9 +32,8 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.codecs.openai_options import Meaning
+from pluggably.wire.faults import Asked, Meaning, duration_s, retry_after_s, shown
 
-MAX_SHOWN = 500
 _MAX_EXCERPT = 120
 
 _CONTEXT = {
@@ -101,13 +97,6 @@ _UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
 # Groq's flex tier "is at capacity": console.groq.com/docs/errors
 _FLEX_FULL = 498
 
-# Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
-# project ("org-A1b2C3"), which unlike words have digits or capitals in them.
-_SECRET = re.compile(
-    r"\b(?:(?i:bearer)\s+\S+"
-    r"|(?i:ak|sk|gsk|pk|rk|xai|pplx|csk|fw|hf|nvapi|ghp|github_pat)[-_][\w*.\-]{4,}"
-    r"|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
-)
 # Moonshot and others tell the wait in words alone: "please try again after 20 seconds", "in 6m0s".
 _WAIT_WORDS = re.compile(r"try again (?:in|after) (\d[\d.]* ?[dhms][dhms\d.]*)", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
@@ -146,18 +135,6 @@ _POINTERS = {
 }
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """What was asked, as far as an error can point into it. `origins` has for each of the vendor's messages, or items
-    of its input, the index of the message that it came from."""
-
-    backend: str
-    model: str
-    modality: str
-    origins: Sequence[int] = ()
-    own_options: Mapping[str, Any] = {}
-    error_codes: Mapping[str, Meaning] = {}
-
-
 class Complaint(Struct, kw_only=True):
     """A vendor's error, whatever its form. `words` are its type and its code, as lower-case text."""
 
@@ -191,28 +168,6 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     return fault
 
 
-def retry_after_s(headers: Mapping[str, str], *, limited: bool = True) -> float | None:
-    """Seconds until it is worth trying again, from what the vendors send. The headers about limits stand on every
-    answer of OpenAI, so they count only where a limit was the reason.
-
-    Source: `retry-after-ms` is read by OpenAI's own SDK (openai 3.54.0, _base_client.py); RFC 9110 §10.2.3 for
-    `retry-after`; …/guides/rate-limits, "Rate limits in headers", for the others."""
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        milliseconds = _number(headers.get(name))
-        if milliseconds is not None:
-            return milliseconds / 1000
-    given = headers.get("retry-after")
-    if given is not None:
-        seconds = _number(given)
-        return seconds if seconds is not None else _seconds_until(given, headers.get("date"))
-    if not limited:
-        return None
-    resets = {limit: _duration_s(headers.get(f"x-ratelimit-reset-{limit}", "")) for limit in ("requests", "tokens")}
-    # The one that ran out says when; where neither did, tokens were left but too few, and the longer wait is safe.
-    out = [wait for limit, wait in resets.items() if headers.get(f"x-ratelimit-remaining-{limit}") == "0" and wait]
-    return max(out or [wait for wait in resets.values() if wait], default=None)
-
-
 # ── which error ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -243,7 +198,7 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
         return ModelNotFound(said, pointer="/model")
     if meaning == "rate":
         if retry_s is None and (wait := _WAIT_WORDS.search(complaint.message)):
-            retry_s = _duration_s(wait.group(1).replace(" ", ""))
+            retry_s = duration_s(wait.group(1).replace(" ", ""))
         return BackendRateLimited(said, retry_after_s=retry_s, **facts)
     if meaning == "request":
         if words & _UNSUPPORTED:
@@ -330,14 +285,6 @@ def _complaint(value: Any, status: int | None) -> Complaint:
     )
 
 
-def shown(value: Any, limit: int = MAX_SHOWN) -> str:
-    """A vendor's words as clients may see them: one line, without keys and account ids, cut to `limit` characters."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode() if value else ""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
-    text = _SECRET.sub("[redacted]", text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def pointer_of(param: str | None, asked: Asked) -> str | None:
     """`messages[2].content[0]` as a pointer into our request."""
     steps = re.findall(r"[^.\[\]]+", param or "")
@@ -354,31 +301,3 @@ def pointer_of(param: str | None, asked: Asked) -> str | None:
         known = len(asked.origins) > 1 and int(index) < len(asked.origins)
         return f"/input/{asked.origins[int(index)]}" if known else pointer
     return f"{pointer}/{index}" if root in ("tools", "input") else pointer
-
-
-def _number(text: str | None) -> float | None:
-    """A number of seconds or the like; None for anything that is none, such as a date, or makes no sense."""
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _seconds_until(date: str, now: str | None) -> float | None:
-    """Seconds until an HTTP date, counted from the reply's own `Date`, where it has one: clocks differ."""
-    try:
-        until = parsedate_to_datetime(date).timestamp()
-        since = parsedate_to_datetime(now).timestamp() if now else time.time()
-    except ValueError:
-        return None
-    return max(until - since, 0.0)
-
-
-def _duration_s(text: str) -> float | None:
-    """`6m0s`, `1.5s`, `12ms`, `1h2m3s` in seconds."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)", text)
-    if not parts:
-        return None
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    return sum(float(number) * units[unit] for number, unit in parts)

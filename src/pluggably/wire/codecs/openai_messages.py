@@ -32,7 +32,6 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codec import short_id
-from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_options import OpenAIOptions
 from pluggably.wire.codecs.parts import (
     Asked,
@@ -44,6 +43,7 @@ from pluggably.wire.codecs.parts import (
     result_texts,
     told_apart,
 )
+from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions
 
 # "Currently supports "wav" and "mp3"": the input_audio part (openai 3.54.0, chat_completion_content_part_input_audio).

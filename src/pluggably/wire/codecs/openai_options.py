@@ -7,89 +7,15 @@ defaults are not OpenAI's own but those under which most servers "shaped like Op
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
 from pluggably.wire.embedding_calls import PerCall
-
-# Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
-# `tool_choice`, `named_tool`, `required_tool`, `json`, `json_schema`, `dimensions` and `embeddings` change what the
-# request means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a
-# certain one; `required_tool`: the other way round. `json`: any JSON, without a schema.
-Lack: TypeAlias = Literal[
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logprobs",
-    "reasoning",
-    "parallel_tool_calls",
-    "stop",
-    "tool_choice",
-    "named_tool",
-    "required_tool",
-    "json",
-    "json_schema",
-    "dimensions",
-    "embeddings",
-]
-
-Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
-
-# How the effort is asked for: `"reasoning_effort": "low"`, OpenRouter's `"reasoning": {"effort": "low"}`, or where it
-# can only be turned on and off, `"thinking": {"type": "enabled"}` and `"enable_thinking": true`.
-EffortField: TypeAlias = Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking"]
-
-# What a vendor's error means: too long a prompt; a prompt or an answer that is not allowed; no credit left; too many
-# requests; a refused key or account; no such model; a request that is wrong in some other way.
-Meaning: TypeAlias = Literal["context", "filtered", "quota", "rate", "credential", "model", "request"]
-
-
-class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a family of models lacks at a vendor that has it otherwise, or how it differs.
-
-    `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
-    count. With one of `unless_effort` as the reasoning effort its `lacks` do not apply; `default_effort` is the
-    vendor's own where the request names none. `effort_field` and `efforts` stand in place of the vendor's own."""
-
-    models: str
-    lacks: tuple[Lack, ...] = ()
-    unless_effort: tuple[Effort, ...] = ()
-    default_effort: Effort | None = None
-    effort_field: EffortField | None = None
-    efforts: tuple[Effort, ...] = ()
-
-
-def lacks_of(
-    always: Iterable[Lack], rules: tuple[ModelRule, ...], model: str, effort: Effort | None
-) -> frozenset[Lack]:
-    """What a model lacks where it is asked to reason with `effort` (None: as much as it likes)."""
-    lacks = set(always)
-    for rule in rules_for(rules, model):
-        if (effort or rule.default_effort) not in rule.unless_effort:
-            lacks.update(rule.lacks)
-    return frozenset(lacks)
-
-
-def efforts_of(always: tuple[Effort, ...], rules: tuple[ModelRule, ...], model: str) -> tuple[Effort, ...]:
-    """The efforts that a model understands; empty: all."""
-    known = always
-    for rule in rules_for(rules, model):
-        known = rule.efforts or known
-    return known
-
-
-@lru_cache(maxsize=512)
-def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
-    return tuple(rule for rule in rules if re.match(rule.models, model))
+from pluggably.wire.faults import Meaning
+from pluggably.wire.lacks import EffortField, Lack, ModelRule
+from pluggably.wire.media import Input
 
 
 class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,9 +10,6 @@ other vendor's, its page stands beside it.
 
 from __future__ import annotations
 
-import base64
-import sys
-from array import array
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,6 +24,7 @@ from pluggably.domain.generation import (
     TokenLogprob,
     UsageReported,
 )
+from pluggably.wire.embedding_calls import floats_of
 
 # OpenAI gives -9999.0 for a token that was not among the likeliest; JSON has no minus infinity, and llama.cpp writes
 # null for it.
@@ -249,14 +247,6 @@ _OPEN, _CLOSE = "<think>", "</think>"
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_completion = msgspec.json.Decoder(Completion).decode
 decode_embeddings = msgspec.json.Decoder(Embeddings).decode
-
-
-def floats_of(text: str) -> list[float]:
-    """The numbers of a base64 embedding: little-endian 32-bit floats (openai 3.54.0, resources/embeddings.py)."""
-    numbers = array("f", base64.b64decode(text, validate=True))
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tolist()
 
 
 def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:

@@ -10,9 +10,7 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
 
 from pluggably.domain.generation import (
     EmbeddingParameters,
@@ -21,16 +19,15 @@ from pluggably.domain.generation import (
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
-    ResponseFormat,
     TextParameters,
     Tool,
-    ToolChoice,
 )
-from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
+from pluggably.errors import UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.openai_messages import Messages
-from pluggably.wire.codecs.openai_options import Lack, OpenAIOptions, efforts_of, lacks_of, rules_for
-from pluggably.wire.codecs.parts import merged, own_options
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
+from pluggably.wire.lacks import Lack, check_format, check_tool_choice, efforts_of, lacks_of, rules_for
+from pluggably.wire.omissions import Body, Omissions
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
@@ -43,14 +40,6 @@ _PENALTIES_AND_SAMPLING = (
     "presence_penalty",
     "frequency_penalty",
 )
-
-
-class Body(Struct):
-    """A body, the warnings for what it leaves out, and for each of its messages the index of the one it came from."""
-
-    value: JsonObject
-    omissions: Omissions
-    origins: list[int] = []
 
 
 def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool, options: OpenAIOptions) -> Body:
@@ -198,21 +187,6 @@ def put_parallel_calls(
         omissions.one_call_at_a_time()
 
 
-def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
-    """Raises: UnsupportedParameter for a call that cannot be demanded."""
-    if choice in ("auto", "none"):
-        return
-    if "tool_choice" in lacks:
-        detail = f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`."
-    elif isinstance(choice, NamedTool) and "named_tool" in lacks:
-        detail = f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone."
-    elif choice == "required" and "required_tool" in lacks:
-        detail = f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`."
-    else:
-        return
-    raise UnsupportedParameter(detail, pointer="/tool_choice")
-
-
 def _tool(tool: Tool, backend: str) -> JsonObject:
     function: JsonObject = {"name": tool.name, "parameters": tool.input_schema}
     if tool.description:
@@ -233,18 +207,6 @@ def put_response_format(value: JsonObject, request: GenerationRequest, lacks: fr
         value["response_format"] = {"type": "json_schema", "json_schema": schema}
 
 
-def check_format(wanted: ResponseFormat | None, lacks: Collection[str], backend: str) -> None:
-    """Raises: UnsupportedParameter for a form of answer that is not to be had."""
-    if isinstance(wanted, JsonFormat) and "json" in lacks:
-        detail = f"{backend} takes no `json` without a schema; use `json_schema`."
-    elif isinstance(wanted, JsonSchemaFormat) and "json_schema" in lacks:
-        instead = "" if "json" in lacks else "ask for `json` and "
-        detail = f"{backend} takes no JSON Schema for this model; {instead}describe the form in the prompt."
-    else:
-        return
-    raise UnsupportedParameter(detail, pointer="/response_format")
-
-
 # ── provider options ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -253,14 +215,3 @@ def merge_own(value: JsonObject, own: JsonObject | None, backend: str) -> None:
     if own:
         refuse_own(own, _NOT_OVERRIDABLE, backend)
         value.update(own)
-
-
-def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
-    """Raises: InvalidRequest for options that the gateway itself must decide."""
-    for key in keys if own else ():
-        if key in own:
-            escaped = backend.replace("~", "~0").replace("/", "~1")
-            raise InvalidRequest(
-                f"`{key}` cannot be set through provider_options; use the request's own fields.",
-                pointer=f"/provider_options/{escaped}/{key}",
-            )

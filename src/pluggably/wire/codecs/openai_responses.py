@@ -47,7 +47,7 @@ from pluggably.wire.codec import (
     ignored_tool_choice,
     json_body,
 )
-from pluggably.wire.codecs.openai_faults import Asked, fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai_faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai_reply import logprobs_of
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
 from pluggably.wire.codecs.openai_responses_reply import (
@@ -62,6 +62,7 @@ from pluggably.wire.codecs.openai_responses_reply import (
     decode_response,
 )
 from pluggably.wire.codecs.openai_responses_request import is_streamed, responses_body
+from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 

@@ -28,9 +28,9 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codec import short_id
-from pluggably.wire.codecs.openai_media import MediaRules, file_name
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
 from pluggably.wire.codecs.parts import merged, no_part_of_an_answer, own_options, plain, result_text, told_apart
+from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions
 
 # Of `call_id`: "string too long. Expected a string with maximum length 64"

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.openai_options import Input, Lack, Meaning, ModelRule
+from pluggably.wire.faults import Meaning
+from pluggably.wire.lacks import Lack, ModelRule
+from pluggably.wire.media import Input
 
 
 class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,18 +22,12 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.openai_options import Lack, efforts_of, lacks_of
-from pluggably.wire.codecs.openai_request import (
-    Body,
-    check_format,
-    check_tool_choice,
-    put_parallel_calls,
-    refuse_own,
-)
+from pluggably.wire.codecs.openai_request import put_parallel_calls
 from pluggably.wire.codecs.openai_responses_input import InputItems
 from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
-from pluggably.wire.codecs.parts import merged, own_options
-from pluggably.wire.omissions import Omissions
+from pluggably.wire.codecs.parts import merged, own_options, refuse_own
+from pluggably.wire.lacks import Lack, check_format, check_tool_choice, efforts_of, lacks_of
+from pluggably.wire.omissions import Body, Omissions
 
 # Of a request's own provider options, what would break the translation; `background` would be answered at once, by an
 # answer that has yet to be made.

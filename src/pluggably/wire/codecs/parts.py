@@ -7,7 +7,7 @@ follow the message that made the calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -168,3 +168,14 @@ def merged(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
         given = value.get(key)
         value[key] = merged(dict(given), wanted) if isinstance(given, dict) and isinstance(wanted, dict) else wanted
     return value
+
+
+def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
+    """Raises: InvalidRequest for options that the gateway itself must decide."""
+    for key in keys if own else ():
+        if key in own:
+            escaped = backend.replace("~", "~0").replace("/", "~1")
+            raise InvalidRequest(
+                f"`{key}` cannot be set through provider_options; use the request's own fields.",
+                pointer=f"/provider_options/{escaped}/{key}",
+            )

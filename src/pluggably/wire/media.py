@@ -1,4 +1,4 @@
-"""Images and files as OpenAI's wires have them, and wires that are shaped like them, before each gives them its form.
+"""Images and files as most wires take them, as a URL or as a data URL, before each gives them its form.
 
 What surprises: `data` travels as a data URL, which is also what a client may have sent as `url`; so a server that
 fetches nothing still takes a URL that holds its data.
@@ -9,14 +9,16 @@ Source: developers.openai.com/api/docs/guides/images-vision and …/guides/file-
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import File, Image, JsonObject
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.openai_options import Input
 from pluggably.wire.codecs.parts import merged
+
+# What of media a wire takes: as data, or by a URL too.
+Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
 
 
 class MediaRules(Struct, frozen=True):
