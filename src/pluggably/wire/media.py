@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import File, Image, JsonObject
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.parts import merged
+from pluggably.wire.parts import merged
 
 # What of media a wire takes: as data, or by a URL too.
 Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
