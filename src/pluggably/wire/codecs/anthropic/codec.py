@@ -1,8 +1,7 @@
 """Anthropic's wire: the Messages API, plain and streamed.
 
-Here is the life of one attempt: its call, and its answer as events. The body is built in `request`, messages
-are turned in `messages`, answers typed in `reply`, errors read in `faults`. How models
-and servers differ is data, in `options`.
+Here is the life of one attempt: its call, and its answer as events. The body is built in `request`, messages are turned
+in `messages`, answers typed in `reply`, errors read in `faults`. How models and servers differ is data, in `options`.
 
 What surprises: an answer is a list of blocks, and each becomes an item: text and calls of tools in our form; thinking
 with the whole block as its state, since its signature holds for every field; and a block of the vendor's own tools as a

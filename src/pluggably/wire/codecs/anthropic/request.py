@@ -1,8 +1,8 @@
 """Requests on Anthropic's wire: our parameters, tools and options as the body of `POST /messages`.
 
-Messages are turned in `messages`; how models differ is data, in `options`. What surprises: the wire
-demands a limit of tokens, so one is sent where the request names none; and thinking, sampling, a demanded tool call and
-a prefill exclude each other in ways that the models refuse with an error, so what is only a hint gives way.
+Messages are turned in `messages`; how models differ is data, in `options`. What surprises: the wire demands a limit of
+tokens, so one is sent where the request names none; and thinking, sampling, a demanded tool call and a prefill exclude
+each other in ways that the models refuse with an error, so what is only a hint gives way.
 
 Source: platform.claude.com/docs/en/api/messages/create; …/build-with-claude/thinking, …/effort and
 …/structured-outputs; …/agents-and-tools/tool-use/define-tools (2026-11); the types of the anthropic package 2.12.0.

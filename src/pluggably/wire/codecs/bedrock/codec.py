@@ -1,7 +1,7 @@
 """Amazon Bedrock's wire: Converse and ConverseStream for text, InvokeModel for embeddings.
 
-Here is the life of one attempt. Bodies are built in `request` and `messages`, errors read in
-`faults`; the binary frames of a stream are cut in `wire.framing`, and calls are signed by the provider.
+Here is the life of one attempt. Bodies are built in `request` and `messages`, errors read in `faults`; the binary
+frames of a stream are cut in `wire.framing`, and calls are signed by the provider.
 
 What surprises: a stream tells of `messageStop` and then, as its last event, of `metadata` with the usage; only with
 both it is complete. A block of reasoning is handed back as it came, with its signature, so its pieces are put together

@@ -1,7 +1,7 @@
 """Cohere's wire, its API v2: Chat and Embed, plain and streamed.
 
-Here is the life of one attempt: its calls, and its answer as events. The bodies are built in `request`, answers
-typed in `reply`, errors read in `faults`; what differs between models is data, in `options`.
+Here is the life of one attempt: its calls, and its answer as events. The bodies are built in `request`, answers typed
+in `reply`, errors read in `faults`; what differs between models is data, in `options`.
 
 What surprises: a tool plan is what the model thinks, so it is reasoning here. Citations are annotations of the text
 that they point into, as Cohere has them. A stream is good only with its last event, `message-end`, which also brings

@@ -1,8 +1,8 @@
 """Requests on Cohere's wire: our parameters, tools and options as the bodies of `/v2/chat` and `/v2/embed`.
 
-Messages are turned in `messages`. What surprises: some ranges are narrower than ours, and a number outside is
-sent as the nearest one that Cohere takes, with a warning; to drop `top_p: 1` would mean 0.75 there. Any tool can be
-demanded, but no certain one, and a form of answer cannot be demanded beside tools.
+Messages are turned in `messages`. What surprises: some ranges are narrower than ours, and a number outside is sent as
+the nearest one that Cohere takes, with a warning; to drop `top_p: 1` would mean 0.75 there. Any tool can be demanded,
+but no certain one, and a form of answer cannot be demanded beside tools.
 
 Source: docs.cohere.com/reference/chat, …/reference/embed and …/docs/structured-outputs (2026-11); the types of the
 cohere package 7.3.1.

@@ -1,8 +1,8 @@
 """Gemini's wire: generateContent, streamGenerateContent and the embeddings, as the Gemini API and Vertex AI speak it.
 
-Here is the life of one attempt: its call, and its answer as events. Messages are turned in `contents`, bodies
-and addresses are built in `request`, answers are typed in `reply`, errors read in `faults`; how
-services and models differ is data, in `options`.
+Here is the life of one attempt: its call, and its answer as events. Messages are turned in `contents`, bodies and
+addresses are built in `request`, answers are typed in `reply`, errors read in `faults`; how services and models differ
+is data, in `options`.
 
 What surprises: a piece of a stream has the form of a whole answer, so there is one reading of both. The stream has no
 mark at its end. It is good if a reason to finish came, and it is over when the vendor ends it: until then another piece

@@ -1,9 +1,9 @@
 """Requests on Gemini's wire: our parameters, tools and options as the bodies of its methods, and their addresses.
 
-Messages are turned in `contents`, schemas in `schema`; how services and models differ is data, in
-`options`. What surprises: the model is no field of the body but a step of the address, so a client's word for it
-must not be able to lead anywhere else. And a request's provider options join what stands in the body: the vendor's own
-tools stand beside functions, safety settings beside a thinking level.
+Messages are turned in `contents`, schemas in `schema`; how services and models differ is data, in `options`. What
+surprises: the model is no field of the body but a step of the address, so a client's word for it must not be able to
+lead anywhere else. And a request's provider options join what stands in the body: the vendor's own tools stand beside
+functions, safety settings beside a thinking level.
 
 Source: ai.google.dev/api/generate-content, …/api/embeddings and …/gemini-api/docs/function-calling (2026-11); the types
 of google-genai 3.4.0.

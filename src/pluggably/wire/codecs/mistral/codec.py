@@ -1,8 +1,7 @@
 """Mistral's wire: chat completions and embeddings, plain and streamed.
 
-Here is the life of one attempt: its call, and its answer as events. The bodies are built in `request`,
-answers typed in `reply`, errors read in `faults`. It is a sister of OpenAI's wire, and shares with it
-what is truly the same.
+Here is the life of one attempt: its call, and its answer as events. The bodies are built in `request`, answers typed in
+`reply`, errors read in `faults`. It is a sister of OpenAI's wire, and shares with it what is truly the same.
 
 What surprises: content may be a list of chunks, and in a stream now a text and now a list. Thoughts are reasoning; a
 signature of them, or what else is no text, is kept in the `provider_state`. References are annotations of the text that

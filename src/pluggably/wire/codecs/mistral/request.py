@@ -1,7 +1,7 @@
 """Requests on Mistral's wire: our parameters, tools and options as the bodies of chat completions and embeddings.
 
-Messages are turned in `messages`; tools and formats have the form of OpenAI, and come from there. What
-surprises: Mistral refuses every field that it does not document, so nothing goes out on the chance that it is known.
+Messages are turned in `messages`; tools and formats have the form of OpenAI, and come from there. What surprises:
+Mistral refuses every field that it does not document, so nothing goes out on the chance that it is known.
 
 Source: docs.mistral.ai/api/endpoint/chat and …/endpoint/embeddings (2026-11); the types of mistralai 3.7.0.
 """

@@ -1,10 +1,10 @@
 """The wire of this gateway itself: how one Pluggably asks another, and how it asks a runner that speaks as one.
 
-Here is the life of one attempt. The body is built in `request`, answers are typed in `reply`, errors read
-in `faults`. What surprises: nothing is translated, so nearly everything passes as it is, `provider_state` and
-warnings included; but what comes is another version of ourselves at best, so its fields are read leniently and its
-events are checked before they go on. A failure brings what was used up to there: `generation.failed` is told as usage
-first, and raised with the end of the stream.
+Here is the life of one attempt. The body is built in `request`, answers are typed in `reply`, errors read in `faults`.
+What surprises: nothing is translated, so nearly everything passes as it is, `provider_state` and warnings included; but
+what comes is another version of ourselves at best, so its fields are read leniently and its events are checked before
+they go on. A failure brings what was used up to there: `generation.failed` is told as usage first, and raised with the
+end of the stream.
 
 The end mark is the event `generation.completed`. Two gateways that name each other as providers would ask in a circle
 for ever, so each call says in a header how many gateways it has passed.

@@ -1,10 +1,10 @@
 """Ollama's own wire: `/api/chat` as lines of JSON, and `/api/embed`.
 
-Here are the life of one attempt and the types of its answers. Bodies are built in `request`, errors read in
-`faults`. What surprises: thinking, text and calls of tools stand side by side in a message, and are told in
-that order, which is how models speak. Calls come whole; older versions give them no ids, so they get ours. The end is
-the line with `"done": true`; an error may stand in place of any line. A model that is loaded first says nothing while
-it loads: how long that took stands at the end, and counts as waiting.
+Here are the life of one attempt and the types of its answers. Bodies are built in `request`, errors read in `faults`.
+What surprises: thinking, text and calls of tools stand side by side in a message, and are told in that order, which is
+how models speak. Calls come whole; older versions give them no ids, so they get ours. The end is the line with `"done":
+true`; an error may stand in place of any line. A model that is loaded first says nothing while it loads: how long that
+took stands at the end, and counts as waiting.
 
 Source: docs.ollama.com/api/chat, …/api/embed, …/api/errors and …/api/usage (2026-11); the types of ollama 0.6.3.
 """

@@ -1,7 +1,7 @@
 """OpenAI's wire: Chat Completions and Embeddings, plain and streamed, as OpenAI and a hundred others speak it.
 
-Here is the life of one attempt: its call, and its answer as events. The bodies are built in `request`, the
-answers typed in `reply`, errors read in `faults`, and how vendors differ is data, in `options`.
+Here is the life of one attempt: its call, and its answer as events. The bodies are built in `request`, the answers
+typed in `reply`, errors read in `faults`, and how vendors differ is data, in `options`.
 
 What surprises: a whole answer is taken as one delta, so that there is one reading of both forms. A stream is good only
 with a finish reason *and* its documented end mark, `data: [DONE]`: what stands between them (usage, late parts of an

@@ -1,8 +1,8 @@
 """Requests on OpenAI's wire: our parameters, tools and options as the bodies of Chat Completions and Embeddings.
 
-Messages are turned in `messages`, what comes back is read in `reply`; how vendors differ is data, in
-`options`. What surprises: a hint that the vendor or the model lacks is dropped with a warning, but what would
-change the answer (a stop sequence, a forced tool) is refused, so that another target may serve it.
+Messages are turned in `messages`, what comes back is read in `reply`; how vendors differ is data, in `options`. What
+surprises: a hint that the vendor or the model lacks is dropped with a warning, but what would change the answer (a stop
+sequence, a forced tool) is refused, so that another target may serve it.
 
 Source: developers.openai.com/api/reference/resources/chat, "Create chat completion", and …/resources/embeddings,
 "Create embeddings" (2026-11), and the types of the openai package 3.54.0.

@@ -1,9 +1,9 @@
 """OpenAI's Responses wire, plain and streamed: what its newest and its largest models are served by, and some by alone.
 
-Here is the life of one attempt: its call, and its answer as events. Items are turned in `input`, the
-body is built in `request`, answers are typed in `reply`; errors are those of Chat
-Completions, in `openai.faults`. The gateway keeps nothing at the vendor (`store: false`): reasoning goes to the client
-as `provider_state` and comes back from there, and so does, as a `provider_item`, every item that has no form of ours.
+Here is the life of one attempt: its call, and its answer as events. Items are turned in `input`, the body is built in
+`request`, answers are typed in `reply`; errors are those of Chat Completions, in `openai.faults`. The gateway keeps
+nothing at the vendor (`store: false`): reasoning goes to the client as `provider_state` and comes back from there, and
+so does, as a `provider_item`, every item that has no form of ours.
 
 What surprises: a stream tells everything twice, in deltas and whole at the end of each item. The deltas are passed on;
 the whole item gives what only it has (the reasoning's encrypted form, annotations), and stands in for deltas that never
