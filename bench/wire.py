@@ -15,8 +15,8 @@ import msgspec
 
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address, Frame
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.framing import SseFramer
 
 

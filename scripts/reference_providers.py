@@ -15,7 +15,7 @@ import msgspec
 
 from pluggably.plugins import CODECS, Plugins
 from pluggably.providers.presets import PRESETS, Preset
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 
 FOLDER = Path(__file__).parent.parent / "docs" / "providers"
 COMPOSE = Path(__file__).parent.parent / "compose.yaml"

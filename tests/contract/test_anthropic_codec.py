@@ -11,7 +11,7 @@ import pytest
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.wire.codec import Codec
-from pluggably.wire.codecs.anthropic import AnthropicCodec
+from pluggably.wire.codecs.anthropic.codec import AnthropicCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "anthropic")
 BY_TITLE = {each.title: each for each in CONVERSATIONS}

@@ -12,7 +12,7 @@ from pluggably.domain.generation import Completed, Embedding, UsageReported
 from pluggably.errors import BackendError
 from pluggably.testing import codecs
 from pluggably.wire.codec import Frame, HttpReply
-from pluggably.wire.codecs.bedrock import BedrockCodec
+from pluggably.wire.codecs.bedrock.codec import BedrockCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "bedrock")
 make_codec = partial(codecs.make, BedrockCodec)

@@ -9,7 +9,7 @@ import pytest
 
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.cohere import CohereCodec
+from pluggably.wire.codecs.cohere.codec import CohereCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "cohere")
 BY_TITLE = {each.title: each for each in CONVERSATIONS}

@@ -67,16 +67,16 @@ PUT: Mapping[str, Callable[[Json, str], None]] = {
 }
 # Where a codec keeps the words that it knows.
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "anthropic": ("anthropic_reply:FINISH_REASONS",),
-    "bedrock": ("bedrock:FINISH_REASONS", "bedrock:MALFORMED"),
-    "cohere": ("cohere_reply:FINISH_REASONS",),
-    "gemini": ("gemini_reply:FINISH_REASONS", "gemini_reply:BROKEN_OFF"),
-    "huggingface": ("openai_reply:FINISH_REASONS", "openai_reply:BROKEN_OFF"),
-    "mistral": ("mistral_reply:FINISH_REASONS",),
-    "native": ("native_reply:FINISH_REASONS",),
-    "ollama": ("ollama:_FINISH_REASONS",),
-    "openai": ("openai_reply:FINISH_REASONS", "openai_reply:BROKEN_OFF"),
-    "openai_responses": ("openai_responses_reply:INCOMPLETE",),
+    "anthropic": ("anthropic.reply:FINISH_REASONS",),
+    "bedrock": ("bedrock.codec:FINISH_REASONS", "bedrock.codec:MALFORMED"),
+    "cohere": ("cohere.reply:FINISH_REASONS",),
+    "gemini": ("gemini.reply:FINISH_REASONS", "gemini.reply:BROKEN_OFF"),
+    "huggingface": ("openai.reply:FINISH_REASONS", "openai.reply:BROKEN_OFF"),
+    "mistral": ("mistral.reply:FINISH_REASONS",),
+    "native": ("native.reply:FINISH_REASONS",),
+    "ollama": ("ollama.codec:_FINISH_REASONS",),
+    "openai": ("openai.reply:FINISH_REASONS", "openai.reply:BROKEN_OFF"),
+    "openai_responses": ("openai_responses.reply:INCOMPLETE",),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pluggably.testing import codecs
-from pluggably.wire.codecs.gemini import GeminiCodec
+from pluggably.wire.codecs.gemini.codec import GeminiCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "gemini")
 make_codec = partial(codecs.make, GeminiCodec)

@@ -9,8 +9,8 @@ import pytest
 
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.huggingface import HuggingFaceCodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.huggingface.codec import HuggingFaceCodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 
 ROOT = Path(__file__).parent.parent / "conversations"
 CONVERSATIONS = codecs.load_conversations(ROOT / "huggingface")

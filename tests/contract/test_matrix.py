@@ -126,9 +126,9 @@ CANNOT = {
     # It has no stop sequences.
     ("openai_responses", "a stop sequence"): "unsupported_parameter",
     # No filter of theirs is told as a reason to stop.
-    ("cohere", "content filter"): "pluggably.wire.codecs.cohere_reply:FINISH_REASONS",
-    ("mistral", "content filter"): "pluggably.wire.codecs.mistral_reply:FINISH_REASONS",
-    ("ollama", "content filter"): "pluggably.wire.codecs.ollama:_FINISH_REASONS",
+    ("cohere", "content filter"): "pluggably.wire.codecs.cohere.reply:FINISH_REASONS",
+    ("mistral", "content filter"): "pluggably.wire.codecs.mistral.reply:FINISH_REASONS",
+    ("ollama", "content filter"): "pluggably.wire.codecs.ollama.codec:_FINISH_REASONS",
 }
 CANNOT |= {(wire, "nothing but a filter"): where for (wire, name), where in CANNOT.items() if name == "content filter"}
 CELLS = [pytest.param(wire, name, id=f"{wire}: {name}") for name in CONVERSATIONS for wire in WIRES]

@@ -9,7 +9,7 @@ import pytest
 
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.mistral import MistralCodec
+from pluggably.wire.codecs.mistral.codec import MistralCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "mistral")
 BY_TITLE = {each.title: each for each in CONVERSATIONS}

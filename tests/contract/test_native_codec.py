@@ -19,7 +19,7 @@ from pluggably.domain.generation import (
 from pluggably.errors import PluggablyError
 from pluggably.testing import codecs
 from pluggably.wire.codec import Codec, Frame
-from pluggably.wire.codecs.native import NativeCodec
+from pluggably.wire.codecs.native.codec import NativeCodec
 from pluggably.wire.framing import SseFramer
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "pluggably")

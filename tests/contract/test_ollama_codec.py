@@ -11,7 +11,7 @@ from pluggably.domain.generation import Leased
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.wire.codec import HttpReply
-from pluggably.wire.codecs.ollama import OllamaCodec
+from pluggably.wire.codecs.ollama.codec import OllamaCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "ollama")
 BY_TITLE = {each.title: each for each in CONVERSATIONS}

@@ -10,7 +10,7 @@ import pytest
 
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 
 ROOT = Path(__file__).parent.parent / "conversations"
 # A folder bears the name of a preset. `openai` tells of the wire itself: each conversation names the options it needs.

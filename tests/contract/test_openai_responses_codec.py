@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pluggably.testing import codecs
-from pluggably.wire.codecs.openai_responses import OpenAIResponsesCodec
+from pluggably.wire.codecs.openai_responses.codec import OpenAIResponsesCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "openai_responses")
 make_codec = partial(codecs.make, OpenAIResponsesCodec)

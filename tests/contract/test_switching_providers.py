@@ -38,7 +38,7 @@ from pluggably.domain.generation import ToolCall, with_own_ids
 from pluggably.errors import PluggablyError, UnsupportedParameter
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 
 Json = dict[str, Any]
 TOOLS = [TOOL, {**TOOL, "name": "clock"}]

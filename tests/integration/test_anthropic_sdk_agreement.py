@@ -24,7 +24,7 @@ from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 from pluggably.domain.generation import ProviderItem, Reasoning, Text, ToolCall
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codecs.anthropic import AnthropicCodec
+from pluggably.wire.codecs.anthropic.codec import AnthropicCodec
 from pluggably.wire.framing import SseFramer
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "anthropic"

@@ -28,7 +28,7 @@ from pluggably.providers.build import build_provider
 from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.testing.fake_bedrock import LISTS, running_fake_bedrock
-from pluggably.wire.codecs.bedrock import BedrockCodec
+from pluggably.wire.codecs.bedrock.codec import BedrockCodec
 from pluggably.wire.framing import EventStreamFramer
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "bedrock"

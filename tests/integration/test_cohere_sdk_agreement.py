@@ -22,7 +22,7 @@ from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.testing.fake_cohere import FakeCohere
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codecs.cohere import CohereCodec
+from pluggably.wire.codecs.cohere.codec import CohereCodec
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "cohere")
 SENT = [each for each in ALL if each.call and "body" in each.call]

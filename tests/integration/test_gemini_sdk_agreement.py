@@ -20,7 +20,7 @@ from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
 from pluggably.domain.generation import Embedding, ProviderItem, Reasoning, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codecs.gemini import GeminiCodec
+from pluggably.wire.codecs.gemini.codec import GeminiCodec
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "gemini"
 ALL = codecs.load_conversations(FOLDER)

@@ -21,7 +21,7 @@ from sdk_agreement import OurSide
 from pluggably.testing import codecs
 from pluggably.testing.fake_huggingface import FakeHuggingFace
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codecs.huggingface import HuggingFaceCodec
+from pluggably.wire.codecs.huggingface.codec import HuggingFaceCodec
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "huggingface")
 SENT = [each for each in ALL if each.call and "body" in each.call]

@@ -21,7 +21,7 @@ from pluggably.domain.generation import Embedding, Fold, Reasoning, Text, ToolCa
 from pluggably.testing import codecs
 from pluggably.testing.fake_mistral import FakeMistral
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codecs.mistral import MistralCodec
+from pluggably.wire.codecs.mistral.codec import MistralCodec
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "mistral")
 # Fields that no type has, as a client may put them there for what is yet to come; and a chunk that only answers have.

@@ -21,7 +21,7 @@ from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.testing.fake_ollama import FakeOllama
 from pluggably.testing.fake_vendor import running
-from pluggably.wire.codecs.ollama import OllamaCodec
+from pluggably.wire.codecs.ollama.codec import OllamaCodec
 
 ALL = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "ollama")
 # The SDK opens images itself and so refuses what a client may send through provider options.

@@ -21,7 +21,7 @@ from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
 from pluggably.domain.generation import ProviderItem, Reasoning, Refusal, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codecs.openai_responses import OpenAIResponsesCodec
+from pluggably.wire.codecs.openai_responses.codec import OpenAIResponsesCodec
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "openai_responses"
 ALL = codecs.load_conversations(FOLDER)

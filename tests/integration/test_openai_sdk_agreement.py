@@ -22,7 +22,7 @@ from sdk_agreement import EVENTS, JSON, OurSide, Recorder
 
 from pluggably.domain.generation import Embedding, Refusal, Text, ToolCall
 from pluggably.testing import codecs
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 
 FOLDER = Path(__file__).parent.parent / "conversations" / "openai"
 CONVERSATIONS = [each for each in codecs.load_conversations(FOLDER) if each.call and "body" in each.call]

@@ -27,7 +27,7 @@ from pluggably.net.http import HttpClient
 from pluggably.reload import Reload
 from pluggably.runners.pool import Pool
 from pluggably.telemetry.metrics import Metrics
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 
 Again = Callable[[Callable[[], Settings]], Settings]
 

@@ -18,7 +18,7 @@ from pluggably.runners import llama_cpp_child
 from pluggably.runners.llama_cpp import LlamaCpp
 from pluggably.runners.pool import Pool
 from pluggably.testing.runners import group_members
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 from pluggably.wire.endpoint import Endpoint
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "runners"))

@@ -9,7 +9,7 @@ from pluggably.config import Provider as Entry
 from pluggably.providers.build import build_provider
 from pluggably.providers.listing import ListSource
 from pluggably.providers.presets import PRESETS, ModelList, Preset, Variable
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 
 OWN = "http://10.0.0.5:9000/v1"
 

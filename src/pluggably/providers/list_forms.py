@@ -395,7 +395,7 @@ def _bedrock(model_id: str, entry: Entry) -> Listed:
     )
     streams = entry.get("responseStreamingSupported")
     made = model.output_modalities or ()
-    # What takes no text is asked in no way that Converse has; and of embeddings, see `wire.codecs.bedrock_request`.
+    # What takes no text is asked in no way that Converse has; and of embeddings, see `wire.codecs.bedrock.request`.
     takes = _strings(entry, (("inputModalities",),))
     if _BEDROCK_UNASKED.search(model_id) or (takes is not None and "text" not in takes):
         made = ()

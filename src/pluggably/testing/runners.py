@@ -44,7 +44,7 @@ from pluggably.net.http import HttpClient, Patience
 from pluggably.runners.pool import Pool, PoolSettings
 from pluggably.runners.runner import ServerRunner
 from pluggably.wire.codec import Address, Codec
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 from pluggably.wire.endpoint import Endpoint
 from pluggably.wire.transport import LeasedBackend
 

@@ -8,6 +8,9 @@ counted: a call may bring fewer texts than it could, and never too many.
 
 from __future__ import annotations
 
+import base64
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Annotated, TypeAlias
@@ -104,3 +107,11 @@ def _sum(one: UsageReported, other: UsageReported) -> UsageReported:
 
 def _plus(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
+
+
+def floats_of(text: str) -> list[float]:
+    """The numbers of a base64 embedding: little-endian 32-bit floats (openai 3.54.0, resources/embeddings.py)."""
+    numbers = array("f", base64.b64decode(text, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, TypeVar
 
+from msgspec import Struct
+
 from pluggably.domain.generation import (
     Effort,
     Event,
@@ -182,3 +184,11 @@ def is_typed_block(value: object) -> bool:
     """Whether something is a block of a wire on which they all have a type. What OpenAI's Chat wire keeps has none, so
     the states of two wires of one provider are told apart."""
     return isinstance(value, dict) and isinstance(value.get("type"), str)
+
+
+class Body(Struct):
+    """A body, the warnings for what it leaves out, and for each of its messages the index of the one it came from."""
+
+    value: JsonObject
+    omissions: Omissions
+    origins: list[int] = []

@@ -21,8 +21,8 @@ from pluggably.providers.presets.openai import OPENAI
 from pluggably.providers.presets.routers import ROUTERS
 from pluggably.providers.presets.servers import SERVERS
 from pluggably.providers.provider import Provider
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.endpoint import Endpoint
 
 CODECS = plugins.Plugins(plugins.CODECS)

@@ -14,8 +14,8 @@ from pluggably.providers.aws_keys import AwsAccess
 from pluggably.providers.build import build_provider
 from pluggably.providers.presets import CodecRule, Preset, Variable
 from pluggably.providers.provider import Provider, Wire
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.endpoint import Endpoint
 
 ADDRESS = "https://acme.test/openai/deployments/{model}"

@@ -12,7 +12,7 @@ from pluggably.domain.generation import Completed, ItemDelta
 from pluggably.errors import BackendError, PluggablyError
 from pluggably.testing import codecs, framers
 from pluggably.wire.codec import NOTHING, Frame, HttpCall, HttpReply, Step
-from pluggably.wire.codecs.openai import OpenAICodec
+from pluggably.wire.codecs.openai.codec import OpenAICodec
 from pluggably.wire.framing import SseFramer
 
 CONVERSATION = codecs.Conversation(

@@ -15,9 +15,9 @@ from pluggably.errors import BackendError, BackendInvalidResponse, InvalidReques
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import NOTHING, Address, Frame
-from pluggably.wire.codecs.anthropic import AnthropicCodec
-from pluggably.wire.codecs.anthropic_options import AnthropicOptions, Profile, profile_of
-from pluggably.wire.codecs.anthropic_schema import cut
+from pluggably.wire.codecs.anthropic.codec import AnthropicCodec
+from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Profile, profile_of
+from pluggably.wire.codecs.anthropic.schema import cut
 
 OPTIONS = msgspec.convert(msgspec.to_builtins(PRESETS["anthropic"].options), AnthropicOptions)
 STARTED = {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}}

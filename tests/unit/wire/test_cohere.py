@@ -13,8 +13,8 @@ from pluggably.domain.generation import Completed, Embedding, Fold, ToolCall, Us
 from pluggably.errors import BackendInvalidResponse, PluggablyError
 from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import Address, Frame, HttpReply
-from pluggably.wire.codecs.cohere import CohereCodec
-from pluggably.wire.codecs.cohere_options import CohereOptions
+from pluggably.wire.codecs.cohere.codec import CohereCodec
+from pluggably.wire.codecs.cohere.options import CohereOptions
 
 EVENTS = """
     message-start content-start content-delta content-end tool-plan-delta tool-call-start tool-call-delta tool-call-end

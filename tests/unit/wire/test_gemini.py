@@ -13,11 +13,11 @@ from pluggably.errors import BackendInvalidResponse, ModelNotFound
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address, HttpReply
-from pluggably.wire.codecs.gemini import GeminiCodec
-from pluggably.wire.codecs.gemini_options import GeminiOptions
-from pluggably.wire.codecs.gemini_reply import GrowingArguments, PartialArg
-from pluggably.wire.codecs.gemini_request import resource_of
-from pluggably.wire.codecs.gemini_schema import cut_schema
+from pluggably.wire.codecs.gemini.codec import GeminiCodec
+from pluggably.wire.codecs.gemini.options import GeminiOptions
+from pluggably.wire.codecs.gemini.reply import GrowingArguments, PartialArg
+from pluggably.wire.codecs.gemini.request import resource_of
+from pluggably.wire.codecs.gemini.schema import cut_schema
 
 GOOGLE = msgspec.convert(msgspec.to_builtins(PRESETS["google"].options), GeminiOptions)
 VERTEX = GeminiOptions(resource="publishers/google/models/{model}", collections=("publishers", "endpoints"))

@@ -13,10 +13,10 @@ from pluggably.domain.generation import Embedding, Fold
 from pluggably.errors import BackendError, PluggablyError
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address, HttpReply, Step
-from pluggably.wire.codecs.huggingface import HuggingFaceCodec
-from pluggably.wire.codecs.huggingface_faults import fault_of_reply
-from pluggably.wire.codecs.huggingface_options import HuggingFaceOptions
-from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.codecs.huggingface.codec import HuggingFaceCodec
+from pluggably.wire.codecs.huggingface.faults import fault_of_reply
+from pluggably.wire.codecs.huggingface.options import HuggingFaceOptions
+from pluggably.wire.faults import Asked
 
 ASKED = Asked(backend="huggingface", model="m", modality="text", error_codes={})
 

@@ -14,11 +14,11 @@ from pluggably.domain.generation import Fold, ProviderState, Reasoning, Text
 from pluggably.errors import BackendError, BackendInvalidResponse, InvalidRequest, PluggablyError
 from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import Address, Frame, HttpReply
-from pluggably.wire.codecs.mistral import MistralCodec
-from pluggably.wire.codecs.mistral_faults import fault_in_answer, fault_of_reply
-from pluggably.wire.codecs.mistral_messages import call_id
-from pluggably.wire.codecs.mistral_options import MistralOptions
-from pluggably.wire.codecs.openai_faults import Asked
+from pluggably.wire.codecs.mistral.codec import MistralCodec
+from pluggably.wire.codecs.mistral.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.mistral.messages import call_id
+from pluggably.wire.codecs.mistral.options import MistralOptions
+from pluggably.wire.faults import Asked
 
 ASKED = Asked(backend="mistral", model="m", modality="text", origins=[0, 1])
 

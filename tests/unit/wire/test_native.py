@@ -7,8 +7,8 @@ import pytest
 from pluggably.domain.generation import UsageReported
 from pluggably.errors import BackendRejected
 from pluggably.testing import codecs
-from pluggably.wire.codecs.native import MAX_HOPS, NativeCodec
-from pluggably.wire.codecs.native_reply import UsageSaid
+from pluggably.wire.codecs.native.codec import MAX_HOPS, NativeCodec
+from pluggably.wire.codecs.native.reply import UsageSaid
 
 
 @pytest.mark.parametrize("hops", range(MAX_HOPS))

@@ -16,8 +16,8 @@ from pluggably.domain.generation import (
 from pluggably.errors import InvalidRequest, PluggablyError
 from pluggably.testing import codecs
 from pluggably.wire.codec import Address, Frame, HttpReply
-from pluggably.wire.codecs.ollama import OllamaCodec
-from pluggably.wire.codecs.ollama_request import Messages, OllamaOptions, chat_body
+from pluggably.wire.codecs.ollama.codec import OllamaCodec
+from pluggably.wire.codecs.ollama.request import Messages, OllamaOptions, chat_body
 from pluggably.wire.omissions import Omissions
 
 ADDRESS = Address(base_url="http://box:11434", model="qwen3", backend="ollama", stream=True)

@@ -23,7 +23,8 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply
-from pluggably.wire.codecs.openai_faults import MAX_SHOWN, Asked, fault_in_answer, fault_of_reply, retry_after_s, shown
+from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.faults import MAX_SHOWN, Asked, retry_after_s, shown
 
 ASKED = Asked(backend="vendor", model="m", modality="text")
 

@@ -25,9 +25,10 @@ from pluggably.domain.generation import (
 from pluggably.errors import BackendError, BackendInvalidResponse
 from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
-from pluggably.wire.codecs.openai_reply import ThinkTags, floats_of
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
+from pluggably.wire.codecs.openai.reply import ThinkTags
+from pluggably.wire.embedding_calls import floats_of
 
 DONE = Frame("", b"[DONE]")
 

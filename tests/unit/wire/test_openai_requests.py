@@ -11,8 +11,9 @@ from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedPar
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
 from pluggably.wire.codec import Address
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import ModelRule, OpenAIOptions
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
+from pluggably.wire.lacks import ModelRule
 
 OPENAI = msgspec.convert(msgspec.to_builtins(PRESETS["openai"].options), OpenAIOptions)
 

@@ -31,8 +31,8 @@ from pluggably.errors import (
 )
 from pluggably.testing.codecs import check_events, generation_request
 from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply
-from pluggably.wire.codecs.openai_responses import OpenAIResponsesCodec
-from pluggably.wire.codecs.openai_responses_options import ResponsesOptions
+from pluggably.wire.codecs.openai_responses.codec import OpenAIResponsesCodec
+from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 
 ENDED = {"type": "response.completed", "response": {"status": "completed", "output": []}}
 

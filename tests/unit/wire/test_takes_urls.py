@@ -10,8 +10,8 @@ from msgspec import Struct
 from pluggably.domain.catalog import Foresight, Target
 from pluggably.domain.generation import GenerationRequest, Image, Location, Message, TextParameters
 from pluggably.errors import ModelNotFound, UnsupportedParameter
-from pluggably.wire.codecs.openai import OpenAICodec
-from pluggably.wire.codecs.openai_options import OpenAIOptions
+from pluggably.wire.codecs.openai.codec import OpenAICodec
+from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.endpoint import Endpoint
 from pluggably.wire.transport import FixedBackend, LeasedBackend
 

@@ -1,7 +1,7 @@
 """Vendors that need no code: one row each, their quirks as data, in the order of the alphabet in each file.
 
 Here is what a vendor documents, with the page and the month it was read; a quirk without a page is not here. What a
-row does not say is as in the codec's own defaults (for the OpenAI wire: `wire.codecs.openai_options`). What surprises:
+row does not say is as in the codec's own defaults (for the OpenAI wire: `wire.codecs.openai.options`). What surprises:
 a preset never says that its servers are local. `ollama` on this machine may well be asked to run a model in its
 maker's cloud, so only the operator can say where data goes.
 

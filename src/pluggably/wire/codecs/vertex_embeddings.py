@@ -30,12 +30,12 @@ from pluggably.errors import (
     UnsupportedModality,
 )
 from pluggably.wire.codec import JSON_HEADERS, Address, Frame, HttpCall, HttpReply, Step, json_body
-from pluggably.wire.codecs.gemini_faults import fault_in_answer, fault_of_reply
-from pluggably.wire.codecs.gemini_reply import TokenCounts
-from pluggably.wire.codecs.openai_faults import Asked
-from pluggably.wire.codecs.openai_options import Input
-from pluggably.wire.codecs.openai_request import refuse_own
+from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.gemini.reply import TokenCounts
 from pluggably.wire.embedding_calls import EmbeddingCalls, PerCall
+from pluggably.wire.faults import Asked
+from pluggably.wire.media import Input
+from pluggably.wire.parts import refuse_own
 
 # A step of the address: nothing in it may end the step or name another method.
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}")

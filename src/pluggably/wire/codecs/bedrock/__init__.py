@@ -1,0 +1,1 @@
+"""Amazon Bedrock's wire: Converse, and InvokeModel for embeddings."""

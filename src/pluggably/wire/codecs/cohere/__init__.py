@@ -1,0 +1,1 @@
+"""Cohere's wire: the second version of its API."""

@@ -1,0 +1,1 @@
+"""Google's wire: the Gemini API, and Gemini on Vertex AI."""

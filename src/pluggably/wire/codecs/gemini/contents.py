@@ -1,0 +1,289 @@
+"""Messages on Gemini's wire: our messages and parts as its contents.
+
+What surprises: there are two roles only. What tools answered is said by the user, and what stands in a system message
+goes before the conversation, wherever it stood. Functions are matched by name and order, and by an id only where the
+vendor gave one; so a result finds its call here, and takes its name from there. And a signature goes back exactly where
+it came: on a call or a text in that part's own options, on thoughts and alone in `provider_state`.
+
+Source: ai.google.dev/api/caching#Content, …/gemini-api/docs/function-calling, …/docs/thought-signatures and
+…/docs/file-input-methods (2026-11); the types of google-genai 3.4.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from pluggably.domain.generation import (
+    Audio,
+    File,
+    Image,
+    JsonObject,
+    Media,
+    Message,
+    ProviderItem,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
+from pluggably.wire.omissions import Omissions
+from pluggably.wire.parts import (
+    Asked,
+    ResultMedia,
+    arguments_of,
+    merged,
+    no_part_of_an_answer,
+    nothing_said,
+    own_options,
+    told_apart,
+)
+
+# Our own note in the options of a text: how many of its characters came before the signed part.
+SIGNED_FROM = "signed_from"
+# "…you can use a dummy signature": for calls that this vendor did not make (docs/thought-signatures, "FAQs").
+_NO_SIGNATURE = "skip_thought_signature_validator"
+# What an answer says of itself beside its parts. It cannot go back.
+METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
+
+
+class _Call(Struct, frozen=True):
+    """A call that was made, as far as its result needs it: its place among the calls, its name, and the vendor's id."""
+
+    place: int
+    name: str
+    given_id: str | None
+
+
+class Contents(Struct):
+    """`prompt` is what the system says; `origins` has for each of the contents the index of the message that it begins
+    with."""
+
+    prompt: list[JsonObject]
+    contents: list[JsonObject]
+    origins: list[int]
+
+
+class ContentBuilder:
+    """Turns messages into contents. One object a request; it holds what every step needs to know, and the calls."""
+
+    def __init__(self, backend: str, options: GeminiOptions, rule: ModelRule, omissions: Omissions) -> None:
+        self._backend = backend
+        self._inputs = options.inputs
+        self._lacks = options.lacks_of(rule)
+        self._signs_calls = rule.signs_calls
+        self._omissions = omissions
+        self._result_media = ResultMedia(omissions)
+        # By our ids. Where one is used twice, a result belongs to the latest call.
+        self._calls: dict[str, _Call] = {}
+        self._call_count = 0
+
+    def build(self, messages: Sequence[Message]) -> Contents:
+        """Raises: UnsupportedParameter, InvalidRequest."""
+        built = Contents([], [], [])
+        last: JsonObject | None = None
+        for index, message in enumerate(messages):
+            pointer = f"/input/{index}"
+            if message.role == "system":
+                if built.contents:
+                    self._omissions.system_moved(index)
+                built.prompt += self._system(message, pointer)
+                continue
+            role = "model" if message.role == "assistant" else "user"
+            parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)
+            if not parts:
+                self._omissions.empty_message(index)
+                continue
+            if last is not None and last["role"] == role:
+                last["parts"] += parts
+            else:
+                last = {"role": role, "parts": parts}
+                built.contents.append(last)
+                built.origins.append(index)
+            merged(last, own_options(message.provider_options, self._backend))
+        if self._calls:
+            self._settle_calls(built.contents)
+        if not built.contents:
+            raise nothing_said(self._backend)
+        return built
+
+    def _settle_calls(self, contents: Sequence[JsonObject]) -> None:
+        for content in contents:
+            if content["role"] == "user":
+                content["parts"] = _results_first(content["parts"])
+            elif self._signs_calls:
+                _sign_first_call(content["parts"])
+
+    # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _system(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            return [{"text": content}] if content else []
+        return [theirs for part, place in told_apart(message, pointer)[1] for theirs in self._said(part, place)]
+
+    def _asked(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str) and message.role != "tool":
+            return [{"text": content}] if content else []
+        results, others = told_apart(message, pointer)
+        parts = [self._result(part, place) for part, place in results]
+        parts += self._result_media.waiting
+        self._result_media.waiting = []
+        for part, place in others:
+            parts += self._said(part, place)
+        return parts
+
+    def _said(self, part: Asked, pointer: str) -> list[JsonObject]:
+        if isinstance(part, Text):
+            return self._text(part)
+        if isinstance(part, ProviderItem):
+            return self._handed_back(part, pointer)
+        return [self._block(part, pointer)]
+
+    def _block(self, part: Text | Media, pointer: str) -> JsonObject:
+        theirs = {"text": part.text} if isinstance(part, Text) else self._media(part, pointer)
+        return merged(theirs, own_options(part.provider_options, self._backend))
+
+    def _media(self, part: Media, pointer: str) -> JsonObject:
+        """Raises: UnsupportedParameter, InvalidRequest."""
+        kind = "image" if isinstance(part, Image) else "audio" if isinstance(part, Audio) else "file"
+        if kind not in self._inputs:
+            raise UnsupportedParameter(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
+        media_type, data = part.media_type or "", part.data
+        if part.url is not UNSET:
+            if not part.url.startswith("data:"):
+                if ("image_url" if kind == "image" else "file_url") not in self._inputs:
+                    raise UnsupportedParameter(
+                        f"{self._backend} takes this only as `data`, not by URL.", pointer=pointer
+                    )
+                return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
+            head, _, data = part.url.removeprefix("data:").partition(",")
+            media_type = head.partition(";")[0] or media_type
+        if not media_type:
+            raise InvalidRequest(f"{self._backend} needs the `media_type` of what is sent as `data`.", pointer=pointer)
+        blob: JsonObject = {"mimeType": media_type, "data": data or ""}
+        return {"inlineData": blob}
+
+    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+        call = self._calls.get(part.tool_call_id)
+        if call is None:
+            raise InvalidRequest(
+                "No call before this result has its `tool_call_id`.", pointer=f"{pointer}/tool_call_id"
+            )
+        media: list[JsonObject] = []
+        if "media_results" in self._lacks or isinstance(part.content, str):
+            texts = self._result_media.texts(part, f"call {call.place + 1} ({call.name})", pointer, self._block)
+        else:
+            texts = [piece.text for piece in part.content if isinstance(piece, Text)]
+            media = [
+                self._block(piece, f"{pointer}/content/{index}")
+                for index, piece in enumerate(part.content)
+                if not isinstance(piece, Text)
+            ]
+        # "Use "output" key to specify function output and "error" key to specify error details": FunctionResponse.
+        said = {"error" if part.is_error else "output": "\n".join(texts)}
+        result: JsonObject = {"name": call.name, "response": said}
+        if call.given_id is not None:
+            result["id"] = call.given_id
+        if media:
+            result["parts"] = media
+        theirs = merged({"functionResponse": result}, own_options(part.provider_options, self._backend))
+        return _Placed(theirs, call.place)
+
+    def _text(self, part: Text) -> list[JsonObject]:
+        """One part, or two where only the end of a text was signed: "Don't merge one part with a signature with
+        another part without a signature" (docs/thought-signatures)."""
+        own = dict(own_options(part.provider_options, self._backend))
+        before = own.pop(SIGNED_FROM, 0)
+        signed_from = min(before, len(part.text)) if isinstance(before, int) and before > 0 else 0
+        parts: list[JsonObject] = [{"text": part.text[:signed_from]}] if signed_from else []
+        if signed_from < len(part.text) or own:
+            parts.append(merged({"text": part.text[signed_from:]}, own))
+        return parts
+
+    # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, message: Message, pointer: str) -> list[JsonObject]:
+        content = message.content
+        if isinstance(content, str):
+            return [{"text": content}] if content else []
+        parts: list[JsonObject] = []
+        for index, part in enumerate(content):
+            place = f"{pointer}/content/{index}"
+            if isinstance(part, Text):
+                parts += self._text(part)
+            elif isinstance(part, ToolCall):
+                parts.append(self._call(part, place))
+            elif isinstance(part, Refusal):
+                parts += [{"text": part.text}] if part.text else []
+            elif isinstance(part, Reasoning):
+                parts += self._reasoning(part, place)
+            elif isinstance(part, ProviderItem):
+                parts += self._handed_back(part, place)
+            elif isinstance(part, Image | File | Audio):
+                parts.append(self._block(part, place))
+            else:
+                raise no_part_of_an_answer(part, self._backend, place)
+        return parts
+
+    def _call(self, part: ToolCall, pointer: str) -> JsonObject:
+        call: JsonObject = {"name": part.name, "args": arguments_of(part, self._omissions, pointer)}
+        theirs = merged({"functionCall": call}, own_options(part.provider_options, self._backend))
+        given = theirs["functionCall"].get("id")
+        self._calls[part.id] = _Call(self._call_count, part.name, given if isinstance(given, str) else None)
+        self._call_count += 1
+        return theirs
+
+    def _reasoning(self, part: Reasoning, pointer: str) -> list[JsonObject]:
+        state = part.provider_state
+        if state is None:
+            self._omissions.stateless_reasoning(pointer)
+        elif state.provider != self._backend or not _is_signed(state.data):
+            self._omissions.foreign_reasoning(state, pointer)
+        else:
+            return [{"text": part.text or "", **state.data}]
+        return []
+
+    def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """As it came, and in a copy."""
+        if part.provider != self._backend or not isinstance(part.data, dict) or not part.data:
+            self._omissions.foreign_item(part, pointer)
+            return []
+        if part.data.keys() <= set(METADATA):
+            return []
+        return [dict(part.data)]
+
+
+class _Placed(dict[str, Any]):
+    """A tool's result, and the place of its call among all of them."""
+
+    def __init__(self, part: JsonObject, place: int) -> None:
+        super().__init__(part)
+        self.place = place
+
+
+def _results_first(parts: list[JsonObject]) -> list[JsonObject]:
+    """The results of calls in the order of the calls, by which they are matched, before everything else."""
+    results = [part for part in parts if isinstance(part, _Placed)]
+    if not results:
+        return parts
+    results.sort(key=lambda part: part.place)
+    return [*results, *(part for part in parts if not isinstance(part, _Placed))]
+
+
+def _sign_first_call(parts: list[JsonObject]) -> None:
+    """A call that another vendor's model made has no signature, and without one on the first call the request is
+    refused."""
+    first = next((part for part in parts if "functionCall" in part), None)
+    if first is not None:
+        first.setdefault("thoughtSignature", _NO_SIGNATURE)
+
+
+def _is_signed(state: Any) -> bool:
+    return isinstance(state, Mapping) and bool(state) and state.keys() <= {"thought", "thoughtSignature"}

@@ -1,0 +1,1 @@
+"""Hugging Face's wire: OpenAI's with the router's differences, and feature extraction."""

@@ -1,0 +1,1 @@
+"""Mistral's wire, a sister of OpenAI's."""

@@ -1,0 +1,78 @@
+"""What an error of Mistral means, as errors of the house.
+
+What surprises: there are three forms. A refused body is a list of what is wrong, each with its place, which here
+becomes a pointer into our request; it may stand under `message`. Everything else has OpenAI's fields without the
+object around them, and codes of Mistral's own, which are numbers as text.
+
+Source: docs.mistral.ai/api/endpoint/chat (2026-11); the type HTTPValidationError of mistralai 3.7.0; and, for codes,
+the errors as they were reported (github.com/mistralai/platform-docs-public/issues, …/client-python/issues).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pluggably.errors import InvalidRequest, PluggablyError, Violation
+from pluggably.wire.codec import HttpReply
+from pluggably.wire.codecs.openai.faults import fault_in_answer as fault_in_openai_answer
+from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_openai_reply
+from pluggably.wire.codecs.openai.faults import pointer_of
+from pluggably.wire.faults import Asked, Meaning, shown
+
+ERROR_CODES: Mapping[str, Meaning] = {
+    "1500": "model",  # "Invalid model: …"
+    "invalid_model": "model",
+    "1300": "rate",  # "Requests rate limit exceeded"
+    "rate_limited": "rate",
+    "3505": "rate",  # "Service tier capacity exceeded for this model."
+    "service_tier_capacity_exceeded": "rate",
+}
+# What Mistral calls differently from OpenAI.
+_NAMES = {"random_seed": "seed", "output_dimension": "dimensions"}
+
+
+def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
+    """The error that a reply with a status of 300 or more means."""
+    try:
+        value = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    refused = _refused_body(value, asked, f"{asked.backend} answered {reply.status}")
+    return refused or fault_of_openai_reply(reply, asked)
+
+
+def fault_in_answer(value: Any, asked: Asked) -> PluggablyError:
+    """The error that stands where an answer should: inside a 200, or in the middle of a stream."""
+    error = value.get("error") if isinstance(value, dict) and value.get("error") else value
+    return _refused_body(error, asked, f"{asked.backend} failed") or fault_in_openai_answer(error, asked)
+
+
+def _refused_body(value: Any, asked: Asked, told: str) -> InvalidRequest | None:
+    """`{"detail": [{"loc": ["body", "messages", 0], "msg": …}]}`, also as the `message` of an error."""
+    if isinstance(value, dict) and isinstance(value.get("message"), dict):
+        value = value["message"]
+    wrong = value.get("detail") if isinstance(value, dict) else None
+    if not isinstance(wrong, list) or not wrong:
+        return None
+    violations: list[Violation] = []
+    said: list[str] = []
+    for each in wrong:
+        if not isinstance(each, dict):
+            continue
+        steps = each.get("loc")
+        place = [str(step) for step in steps if step != "body"] if isinstance(steps, list) else []
+        message = shown(each.get("msg"))
+        said.append(f"{shown('.'.join(place), 100)}: {message}" if place else message)
+        violations.append(Violation(_pointer(place, asked) or "", message))
+    detail = shown("; ".join(said)) or "the body is refused."
+    pointer = violations[0].pointer or None if violations else None
+    return InvalidRequest(f"{told}: {detail}", pointer=pointer, violations=violations)
+
+
+def _pointer(place: list[str], asked: Asked) -> str | None:
+    if place:
+        place = [_NAMES.get(place[0], place[0]), *place[1:]]
+    return pointer_of(".".join(place), asked)

@@ -1,0 +1,86 @@
+"""Requests on Mistral's wire: our parameters, tools and options as the bodies of chat completions and embeddings.
+
+Messages are turned in `messages`; tools and formats have the form of OpenAI, and come from there. What surprises:
+Mistral refuses every field that it does not document, so nothing goes out on the chance that it is known.
+
+Source: docs.mistral.ai/api/endpoint/chat and …/endpoint/embeddings (2026-11); the types of mistralai 3.7.0.
+"""
+
+from __future__ import annotations
+
+from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, JsonObject, TextParameters
+from pluggably.errors import UnsupportedModality, UnsupportedParameter
+from pluggably.wire.codecs.mistral.messages import Messages
+from pluggably.wire.codecs.mistral.options import MistralOptions
+from pluggably.wire.codecs.openai.request import merge_own, put_response_format, put_tools
+from pluggably.wire.lacks import Lack, efforts_of, lacks_of
+from pluggably.wire.omissions import Body, Omissions
+
+# Our name and Mistral's; there is no min_p.
+_SAMPLING = (
+    ("temperature", "temperature"),
+    ("top_p", "top_p"),
+    ("top_k", "top_k"),
+    ("seed", "random_seed"),
+    ("presence_penalty", "presence_penalty"),
+    ("frequency_penalty", "frequency_penalty"),
+)
+
+
+def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool, options: MistralOptions) -> Body:
+    """Raises: UnsupportedParameter, InvalidRequest."""
+    omissions = Omissions(request, backend)
+    asked = request.text.reasoning
+    lacks = lacks_of(options.lacks, options.model_rules, model, asked.effort if asked else None)
+    messages, origins = Messages(backend, options, omissions).build(request.messages)
+    value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
+    if stream:
+        value["stream"] = True
+    _put_parameters(value, request.text, lacks, omissions, backend)
+    if asked is not None:
+        known = efforts_of(options.efforts, options.model_rules, model)
+        if "reasoning" in lacks:
+            omissions.no_effort()
+        elif (effort := omissions.effort(asked.effort, known) if known else asked.effort) is not None:
+            value["reasoning_effort"] = effort
+    put_tools(value, request, lacks, omissions, backend)
+    put_response_format(value, request, lacks, backend)
+    merge_own(value, request.provider_options.get(backend), backend)
+    return Body(value, omissions, origins)
+
+
+def embeddings_body(request: GenerationRequest, model: str, backend: str, options: MistralOptions) -> Body:
+    """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
+    if "embeddings" in options.lacks:
+        raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
+    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": "float"}
+    parameters = request.parameters
+    if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
+        value["output_dimension"] = parameters.dimensions
+    merge_own(value, request.provider_options.get(backend), backend)
+    return Body(value, Omissions(request, backend))
+
+
+def _put_parameters(
+    value: JsonObject, parameters: TextParameters, lacks: frozenset[Lack], omissions: Omissions, backend: str
+) -> None:
+    if parameters.max_output_tokens is not None:
+        value["max_tokens"] = parameters.max_output_tokens
+    for name, theirs in _SAMPLING:
+        wanted = getattr(parameters, name)
+        if wanted is not None and name in lacks:
+            omissions.parameter(name)
+        elif wanted is not None:
+            value[theirs] = wanted
+    if parameters.min_p is not None:
+        omissions.parameter("min_p")
+    stops = parameters.stops()
+    if stops and "stop" in lacks:
+        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
+    if stops:
+        value["stop"] = stops
+    if parameters.logprobs is not None and "logprobs" in lacks:
+        omissions.parameter("logprobs")
+    elif parameters.logprobs is not None:
+        value["logprobs"] = True
+        value["top_logprobs"] = parameters.logprobs

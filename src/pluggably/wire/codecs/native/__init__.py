@@ -1,0 +1,1 @@
+"""This house's own wire: another gateway as a provider."""

@@ -1,0 +1,1 @@
+"""OpenAI's wire, Chat Completions and Embeddings, which many other servers speak."""

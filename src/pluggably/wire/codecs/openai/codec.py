@@ -1,0 +1,329 @@
+"""OpenAI's wire: Chat Completions and Embeddings, plain and streamed, as OpenAI and a hundred others speak it.
+
+Here is the life of one attempt: its call, and its answer as events. The bodies are built in `request`, the answers
+typed in `reply`, errors read in `faults`, and how vendors differ is data, in `options`.
+
+What surprises: a whole answer is taken as one delta, so that there is one reading of both forms. A stream is good only
+with a finish reason *and* its documented end mark, `data: [DONE]`: what stands between them (usage, late parts of an
+item) would be lost without a word otherwise, and a proxy that lost its own backend may well end its stream in good
+order. A wire that documents no such mark says so in its options.
+
+Source: developers.openai.com/api/reference/resources/chat, "Create chat completion" and "Streaming events" (2026-11).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    Completed,
+    Event,
+    GenerationRequest,
+    JsonObject,
+    ProviderItem,
+    ProviderState,
+    Reasoning,
+    UsageReported,
+)
+from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
+from pluggably.wire.codec import (
+    JSON_HEADERS,
+    NOTHING,
+    SSE_HEADERS,
+    Address,
+    Frame,
+    HttpCall,
+    HttpReply,
+    OutputItems,
+    Step,
+    ignored_tool_choice,
+    json_body,
+    settled_reason,
+)
+from pluggably.wire.codecs.openai.calls import OpenCalls
+from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai.options import OpenAIOptions
+from pluggably.wire.codecs.openai.reply import (
+    BROKEN_OFF,
+    FINISH_REASONS,
+    CallPiece,
+    Delta,
+    Scores,
+    ThinkTags,
+    TokenCounts,
+    decode_chunk,
+    decode_completion,
+    decode_embeddings,
+    scores_of,
+)
+from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
+from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import Asked
+from pluggably.wire.framing import whole_stream
+
+_LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
+
+
+class OpenAICodec:
+    """One attempt on OpenAI's wire."""
+
+    Options: ClassVar[type[Struct]] = OpenAIOptions
+
+    def __init__(self, options: OpenAIOptions) -> None:
+        self._options = options
+        self._items = OutputItems()
+        self._calls = OpenCalls(self._items)
+        self._late_details: list[JsonObject] = []
+        self._extras: JsonObject = {}
+        self._finish_reason: str | None = None
+        self._usage: UsageReported | None = None
+        self._completed = False
+        self._think_tags = ThinkTags() if options.think_tags else None
+        self._search_results: list[JsonObject] = []
+
+    # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, request: GenerationRequest, address: Address) -> Step:
+        self._request = request
+        if request.modality == "embedding":
+            body = embeddings_body(request, address.model, address.backend, self._options)
+            path, stream = "embeddings", False
+        else:
+            body = chat_body(request, address.model, address.backend, address.stream, self._options)
+            path, stream = "chat/completions", address.stream
+        self._asked = Asked(
+            backend=address.backend,
+            model=address.model,
+            modality=request.modality,
+            origins=body.origins,
+            own_options=request.provider_options.get(address.backend, {}),
+            error_codes=self._options.error_codes,
+        )
+        url = f"{address.base_url}/{path}"
+        if request.modality == "embedding":
+            return Step(body.omissions.warned, self._begin_embeddings(url, body.value))
+        call = HttpCall(
+            url=url,
+            headers=SSE_HEADERS if stream else JSON_HEADERS,
+            body=json_body(body.value),
+            framing="sse" if stream else None,
+        )
+        return Step(body.omissions.warned, call)
+
+    # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, reply: HttpReply) -> Step:
+        if self._request.modality == "embedding":
+            return self._receive_embeddings(reply.body)
+        if reply.headers.get("content-type", "").startswith("text/event-stream"):
+            return whole_stream(self, reply.body)
+        if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
+            raise self._fault_told(msgspec.json.decode(reply.body)[0])
+        completion = decode_completion(reply.body)
+        if completion.error is not None:
+            raise self._fault_told(msgspec.json.decode(reply.body))
+        choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
+        if choice is None or choice.message is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
+        events = self._take(choice.message, choice.logprobs)
+        events += self._count(completion.usage)
+        self._search_results = completion.search_results or []
+        # A whole answer is complete by its form, so a missing reason is no sign of a cut.
+        self._finish_reason = choice.finish_reason or "stop"
+        return Step(events + self._end())
+
+    def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
+        self._embeddings = EmbeddingCalls(
+            self._request.texts,
+            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, texts_field: texts})),
+            self._asked.backend,
+            texts_per_call=self._options.texts_per_call,
+            tokens_per_call=self._options.tokens_per_call,
+            tokens_per_text=self._options.tokens_per_text,
+        )
+        return self._embeddings.next()
+
+    def _receive_embeddings(self, body: bytes) -> Step:
+        answer = decode_embeddings(body)
+        if answer.error is not None:
+            raise self._fault_told(msgspec.json.decode(body))
+        usage = answer.usage.reported() if answer.usage is not None else None
+        step = self._embeddings.received(answer.in_order(), usage)
+        if step.next is not None:
+            self._asked = msgspec.structs.replace(self._asked, origins=self._embeddings.under_way)
+        return step
+
+    # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
+
+    def feed(self, frame: Frame) -> Step:
+        data = frame.data
+        if data == b"[DONE]":
+            return self._done()
+        if self._completed or not data or (frame.kind and frame.kind != "error" and data[:1] != b"{"):
+            return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
+        chunk = decode_chunk(data)
+        if chunk.error is not None or frame.kind == "error":
+            raise self._fault_told(msgspec.json.decode(data))
+        events: list[Event] = []
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue  # of several choices the first one is the answer; `n` is no parameter of ours
+            if choice.delta is not None:
+                more = self._take(choice.delta, choice.logprobs)
+                events = events + more if events else more
+            if choice.finish_reason:  # "" is null at some servers
+                self._finish_reason = choice.finish_reason
+        if chunk.search_results is not None:
+            self._search_results = chunk.search_results
+        if chunk.usage is not None:
+            events += self._count(chunk.usage)
+        elif chunk.x_groq is not None:
+            events += self._count(chunk.x_groq.usage)
+        return Step(events) if events else NOTHING
+
+    def finish(self) -> Step:
+        if self._completed:
+            return NOTHING
+        if self._options.done_mark or self._finish_reason is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} ended its stream before the answer was complete.")
+        return Step(self._end())
+
+    def fault(self, reply: HttpReply) -> PluggablyError:
+        return fault_of_reply(reply, self._asked)
+
+    def _fault_told(self, said: JsonObject) -> PluggablyError:
+        """The error that stands where an answer should."""
+        return fault_in_answer(said.get("error") or said, self._asked)
+
+    def _done(self) -> Step:
+        if self._completed:
+            return NOTHING
+        if self._finish_reason is None:
+            raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
+        return Step(self._end())
+
+    def _end(self) -> list[Event]:
+        """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
+        if self._finish_reason in BROKEN_OFF:
+            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
+        has_calls = self._items.has_tool_calls
+        events = self._last_prose()
+        events += self._items.close()
+        if self._late_details:
+            state = ProviderState(self._asked.backend, self._late_details)
+            events += self._items.whole(Reasoning(provider_state=state))
+        if self._extras:
+            events += self._items.whole(ProviderItem(self._asked.backend, self._extras))
+        reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
+        if reason == "stop":
+            events += ignored_tool_choice(self._request, self._asked.backend)
+        self._completed = True
+        events.append(Completed(reason))
+        return events
+
+    def _last_prose(self) -> list[Event]:
+        """What of the text is only known when the answer ends."""
+        events: list[Event] = []
+        if self._think_tags is not None:
+            thought, text = self._think_tags.rest()
+            events += self._items.reasoning(thought) if thought else ()
+            events += self._items.text(text) if text else ()
+        if self._search_results:
+            events += self._items.text("")
+            self._items.attached.setdefault("annotations", []).extend(
+                {"type": "url_citation", "url_citation": result} for result in self._search_results
+            )
+        return events
+
+    # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, delta: Delta, scores: Scores | None) -> list[Event]:
+        """The events of a message, or of a piece of one. The order is that in which models speak."""
+        items = self._items
+        thought = delta.reasoning_content or delta.reasoning
+        content = delta.content
+        if self._think_tags is not None and content:
+            tagged, content = self._think_tags.split(content)
+            thought = tagged or thought
+        if content and not thought and scores is None and delta.tool_calls is None and _is_plain(delta):
+            return items.text(content)
+        events: list[Event] = []
+        if delta.reasoning_details:
+            events += self._take_details(delta.reasoning_details, thought)
+        elif thought:
+            events += items.reasoning(thought)
+        if content or (scores is not None and scores.content):
+            events += items.text(content or "", scores_of(scores))
+        if delta.annotations:
+            events += items.text("")
+            items.attached.setdefault("annotations", []).extend(delta.annotations)
+        if delta.refusal:
+            events += items.refusal(delta.refusal)
+        for piece in delta.tool_calls or ():
+            events += self._calls.take(piece, self._asked.backend)
+        if delta.function_call is not None:
+            legacy = CallPiece(index=_LEGACY_CALL, function=delta.function_call)
+            events += self._calls.take(legacy, self._asked.backend)
+        if delta.audio is not None:
+            self._extras["audio"] = _joined(self._extras.get("audio"), delta.audio)
+        if delta.images:
+            self._extras["images"] = [*self._extras.get("images", ()), *delta.images]
+        return events
+
+    def _take_details(self, details: list[JsonObject], thought: str | None) -> list[Event]:
+        """OpenRouter's reasoning blocks, which are to be handed back as they came, beside their text."""
+        text = thought or "".join(str(block.get("text") or block.get("summary") or "") for block in details)
+        items = self._items
+        if not text and not items.is_open(Reasoning) and not items.is_empty:
+            # They belong to what is being said, such as the signature of a tool call; an item of reasoning in the
+            # midst of it would split it.
+            _merge_blocks(self._late_details, details)
+            return []
+        events = items.reasoning(text)
+        state = items.attached.setdefault("provider_state", ProviderState(self._asked.backend, []))
+        _merge_blocks(state.data, details)
+        return events
+
+    def _count(self, counts: TokenCounts | None) -> list[Event]:
+        """Some servers repeat the usage with every chunk; it is told when it changes."""
+        usage = counts.reported() if counts is not None else None
+        if usage is None or usage == self._usage:
+            return []
+        self._usage = usage
+        return [usage]
+
+
+def _is_plain(delta: Delta) -> bool:
+    """Whether there is nothing rare in a delta."""
+    return (
+        delta.reasoning_details is None
+        and delta.refusal is None
+        and not delta.annotations
+        and delta.function_call is None
+        and delta.audio is None
+        and delta.images is None
+    )
+
+
+def _merge_blocks(whole: list[JsonObject], pieces: list[JsonObject]) -> None:
+    """Joins the pieces of OpenRouter's streamed reasoning blocks, which carry the block's type and index."""
+    for piece in pieces:
+        last = whole[-1] if whole else {}
+        if last and (last.get("type"), last.get("index")) == (piece.get("type"), piece.get("index")):
+            whole[-1] = _joined(last, piece)
+        else:
+            whole.append(piece)
+
+
+def _joined(whole: JsonObject | None, piece: JsonObject) -> JsonObject:
+    """One object from its streamed pieces: texts grow, other values are replaced by those that come later."""
+    joined = dict(whole or {})
+    for key, value in piece.items():
+        if key in ("text", "summary", "data", "transcript") and isinstance(value, str):
+            joined[key] = (joined.get(key) or "") + value
+        elif value is not None:
+            joined[key] = value
+    return joined

@@ -1,0 +1,267 @@
+"""Answers on OpenAI's wire, as far as we read them: the chunks of a stream, whole completions, and embeddings.
+
+Only what is needed is typed, and so only that is decoded: a field that is not here costs its skipping. Every field has
+a default, since servers "shaped like OpenAI" leave out what they do not know, and unknown ones are ignored.
+
+Source: developers.openai.com/api/reference/resources/chat, "The chat completion object", "Streaming events", and
+…/resources/embeddings, "The embedding object" (2026-11); the types of the openai package 3.54.0. Where a field is some
+other vendor's, its page stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from pluggably.domain.generation import (
+    AlternativeToken,
+    Breakdown,
+    FinishReason,
+    JsonObject,
+    TokenLogprob,
+    UsageReported,
+)
+from pluggably.wire.embedding_calls import floats_of
+
+# OpenAI gives -9999.0 for a token that was not among the likeliest; JSON has no minus infinity, and llama.cpp writes
+# null for it.
+_HARDLY_EVER = -9999.0
+
+FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    # Seen at servers that pass on the words of the engine behind them.
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "refusal": "content_filter",
+    # Z.ai: docs.z.ai/api-reference/llm, "Chat Completion" (2026-11)
+    "sensitive": "content_filter",
+    "model_context_window_exceeded": "length",
+}
+
+# Reasons that say that the answer is none: OpenRouter's, beside an error that it may have left out; SGLang's and vLLM's
+# for a request that they gave up; Z.ai's.
+BROKEN_OFF = frozenset({"error", "abort", "network_error"})
+
+
+class FunctionPiece(Struct, gc=False):
+    name: str | None = None
+    arguments: str | JsonObject | None = None
+
+
+class CallPiece(Struct, gc=False):
+    """A tool call, or a piece of one. OpenAI counts them by `index` and names them by `id` in the first piece only."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPiece | None = None
+
+
+class Delta(Struct, gc=False):
+    """What one choice says: a whole message, or a piece of it."""
+
+    content: str | None = None
+    tool_calls: list[CallPiece] | None = None
+    # llama.cpp's server (tools/server/README.md, "Reasoning support"), DeepSeek, vLLM
+    reasoning_content: str | None = None
+    # Groq and Ollama, and OpenRouter with its blocks: console.groq.com/docs/reasoning,
+    # openrouter.ai/docs/use-cases/reasoning-tokens
+    reasoning: str | None = None
+    reasoning_details: list[JsonObject] | None = None
+    refusal: str | None = None
+    annotations: list[JsonObject] | None = None
+    function_call: FunctionPiece | None = None
+    audio: JsonObject | None = None
+    images: list[JsonObject] | None = None  # at OpenRouter, of models that draw
+
+
+class Alternative(Struct, gc=False):
+    token: str
+    logprob: float | None = None
+
+
+class TokenScore(Struct, gc=False):
+    token: str
+    logprob: float | None = None
+    top_logprobs: list[Alternative] | None = None
+
+
+class Scores(Struct, gc=False):
+    content: list[TokenScore] | None = None
+
+
+class ChunkChoice(Struct, gc=False):
+    index: int = 0
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Scores | None = None
+
+
+class PromptDetails(Struct, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class OutputDetails(Struct, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+def breakdown_of(prompt: PromptDetails | None, output: OutputDetails | None) -> Breakdown | None:
+    written = (prompt.cache_write_tokens or 0) if prompt is not None else 0
+    heard = (prompt.audio_tokens or 0) if prompt is not None else 0
+    spoken = (output.audio_tokens or 0) if output is not None else 0
+    if not (written or heard or spoken):
+        return None
+    return Breakdown(cache_write_tokens=written, audio_input_tokens=heard, audio_output_tokens=spoken)
+
+
+class TokenCounts(Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    # DeepSeek has it here: api-docs.deepseek.com/guides/kv_cache
+    prompt_cache_hit_tokens: int | None = None
+    # Perplexity (perplexityai 0.46.1, usage_info.py); SGLang writes 0 whatever there was.
+    reasoning_tokens: int | None = None
+
+    def reported(self) -> UsageReported:
+        prompt, output = self.prompt_tokens_details, self.completion_tokens_details
+        return UsageReported(
+            input_tokens=self.prompt_tokens,
+            cached_input_tokens=prompt.cached_tokens if prompt else self.prompt_cache_hit_tokens,
+            output_tokens=self.completion_tokens,
+            reasoning_tokens=output.reasoning_tokens if output else self.reasoning_tokens or None,
+            breakdown=breakdown_of(prompt, output),
+        )
+
+
+class GroqExtra(Struct, gc=False):
+    """console.groq.com/docs/api-reference: the usage of a stream, where `stream_options` did not ask for it."""
+
+    usage: TokenCounts | None = None
+
+
+class Chunk(Struct, gc=False):
+    choices: list[ChunkChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+    # Perplexity: docs.perplexity.ai/docs/sonar/features; in a stream more than once, each time all of them.
+    search_results: list[JsonObject] | None = None
+    x_groq: GroqExtra | None = None
+
+
+class WholeChoice(Struct):
+    index: int = 0
+    message: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Scores | None = None
+
+
+class Completion(Struct):
+    choices: list[WholeChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+    search_results: list[JsonObject] | None = None
+
+
+class Vector(Struct):
+    index: int = 0
+    embedding: str | list[float] = []
+
+    def numbers(self) -> list[float]:
+        return floats_of(self.embedding) if isinstance(self.embedding, str) else self.embedding
+
+
+class Embeddings(Struct):
+    data: list[Vector] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+    def in_order(self) -> list[list[float]]:
+        """The vectors by their indices; none at all where those are not 0, 1, 2 and so on."""
+        vectors = sorted(self.data or (), key=lambda vector: vector.index)
+        if [vector.index for vector in vectors] != list(range(len(vectors))):
+            return []
+        return [vector.numbers() for vector in vectors]
+
+
+class ThinkTags:
+    """Tells the reasoning of an answer from its text, where the answer begins with `<think>` and has `</think>`
+    between them. A tag may come in pieces, so what may be the beginning of one is held back until it is known."""
+
+    def __init__(self) -> None:
+        self._state: Literal["begin", "thinking", "closed", "text"] = "begin"
+        self._held = ""
+
+    def split(self, piece: str) -> tuple[str, str]:
+        """The thoughts and the text that are certain with this piece."""
+        if self._state == "text":
+            return "", piece
+        if self._state == "closed":
+            return "", self._first_text(piece)
+        held = self._held + piece
+        if self._state == "begin":
+            start = held.lstrip()
+            if _OPEN.startswith(start[: len(_OPEN)]) and len(start) < len(_OPEN):
+                self._held = held
+                return "", ""
+            if not start.startswith(_OPEN):
+                self._state, self._held = "text", ""
+                return "", held
+            self._state, held = "thinking", start[len(_OPEN) :]
+        thought, closed, text = held.partition(_CLOSE)
+        if closed:
+            self._state, self._held = "closed", ""
+            return thought, self._first_text(text)
+        keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if held.endswith(_CLOSE[:n])), 0)
+        self._held = held[len(held) - keep :]
+        return held[: len(held) - keep], ""
+
+    def _first_text(self, piece: str) -> str:
+        """Without the empty lines after the closing tag."""
+        text = piece.lstrip("\n")
+        if text:
+            self._state = "text"
+        return text
+
+    def rest(self) -> tuple[str, str]:
+        """What is held back when the answer ends."""
+        held, self._held = self._held, ""
+        return (held, "") if self._state == "thinking" else ("", held)
+
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_completion = msgspec.json.Decoder(Completion).decode
+decode_embeddings = msgspec.json.Decoder(Embeddings).decode
+
+
+def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:
+    return None if scores is None or not scores.content else logprobs_of(scores.content)
+
+
+def logprobs_of(tokens: Sequence[TokenScore]) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(
+            token.token,
+            _HARDLY_EVER if token.logprob is None else token.logprob,
+            [
+                AlternativeToken(other.token, _HARDLY_EVER if other.logprob is None else other.logprob)
+                for other in token.top_logprobs or ()
+            ],
+        )
+        for token in tokens
+    ]

@@ -1,0 +1,1 @@
+"""OpenAI's other wire: the Responses API."""

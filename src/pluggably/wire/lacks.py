@@ -1,0 +1,113 @@
+"""What a vendor or one of its models lacks, as data that a preset or an operator sets, and the refusal of a request
+that cannot do without it.
+
+What surprises: a lack is either a hint, which the codec drops with a warning, or changes what the request means; only
+the latter is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from pluggably.domain.generation import Effort, JsonFormat, JsonSchemaFormat, NamedTool, ResponseFormat, ToolChoice
+from pluggably.errors import UnsupportedParameter
+
+# Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
+# `tool_choice`, `named_tool`, `required_tool`, `json`, `json_schema`, `dimensions` and `embeddings` change what the
+# request means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a
+# certain one; `required_tool`: the other way round. `json`: any JSON, without a schema.
+Lack: TypeAlias = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "reasoning",
+    "parallel_tool_calls",
+    "stop",
+    "tool_choice",
+    "named_tool",
+    "required_tool",
+    "json",
+    "json_schema",
+    "dimensions",
+    "embeddings",
+]
+
+# How the effort is asked for: `"reasoning_effort": "low"`, OpenRouter's `"reasoning": {"effort": "low"}`, or where it
+# can only be turned on and off, `"thinking": {"type": "enabled"}` and `"enable_thinking": true`.
+EffortField: TypeAlias = Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+
+
+class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a family of models lacks at a vendor that has it otherwise, or how it differs.
+
+    `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
+    count. With one of `unless_effort` as the reasoning effort its `lacks` do not apply; `default_effort` is the
+    vendor's own where the request names none. `effort_field` and `efforts` stand in place of the vendor's own."""
+
+    models: str
+    lacks: tuple[Lack, ...] = ()
+    unless_effort: tuple[Effort, ...] = ()
+    default_effort: Effort | None = None
+    effort_field: EffortField | None = None
+    efforts: tuple[Effort, ...] = ()
+
+
+def lacks_of(
+    always: Iterable[Lack], rules: tuple[ModelRule, ...], model: str, effort: Effort | None
+) -> frozenset[Lack]:
+    """What a model lacks where it is asked to reason with `effort` (None: as much as it likes)."""
+    lacks = set(always)
+    for rule in rules_for(rules, model):
+        if (effort or rule.default_effort) not in rule.unless_effort:
+            lacks.update(rule.lacks)
+    return frozenset(lacks)
+
+
+def efforts_of(always: tuple[Effort, ...], rules: tuple[ModelRule, ...], model: str) -> tuple[Effort, ...]:
+    """The efforts that a model understands; empty: all."""
+    known = always
+    for rule in rules_for(rules, model):
+        known = rule.efforts or known
+    return known
+
+
+@lru_cache(maxsize=512)
+def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
+    return tuple(rule for rule in rules if re.match(rule.models, model))
+
+
+def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
+    """Raises: UnsupportedParameter for a call that cannot be demanded."""
+    if choice in ("auto", "none"):
+        return
+    if "tool_choice" in lacks:
+        detail = f"{backend} cannot be made to call a tool; leave `tool_choice` at `auto`."
+    elif isinstance(choice, NamedTool) and "named_tool" in lacks:
+        detail = f"{backend} cannot be made to call a certain tool; use `required` and give that tool alone."
+    elif choice == "required" and "required_tool" in lacks:
+        detail = f"{backend} cannot be made to call just any tool; name one, or leave `tool_choice` at `auto`."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/tool_choice")
+
+
+def check_format(wanted: ResponseFormat | None, lacks: Collection[str], backend: str) -> None:
+    """Raises: UnsupportedParameter for a form of answer that is not to be had."""
+    if isinstance(wanted, JsonFormat) and "json" in lacks:
+        detail = f"{backend} takes no `json` without a schema; use `json_schema`."
+    elif isinstance(wanted, JsonSchemaFormat) and "json_schema" in lacks:
+        instead = "" if "json" in lacks else "ask for `json` and "
+        detail = f"{backend} takes no JSON Schema for this model; {instead}describe the form in the prompt."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/response_format")
