@@ -39,12 +39,12 @@ INVALID_JSON = "INVALID_JSON"
 # How deep the arguments of a call may be nested that goes back to a vendor; models write a handful of levels.
 MOST_NESTED = 128
 # What a client says beside the results of tools.
-Asked: TypeAlias = Text | Image | File | Audio | ProviderItem
+UserPart: TypeAlias = Text | Image | File | Audio | ProviderItem
 
 
 def told_apart(
     message: Message, pointer: str, *, own_results: bool = False
-) -> tuple[list[tuple[ToolResult, str]], list[tuple[Asked, str]]]:
+) -> tuple[list[tuple[ToolResult, str]], list[tuple[UserPart, str]]]:
     """The results of tools in a message of the system, the user or a tool, and everything else in it, each with the
     pointer to its place. `own_results`: among results may stand those of the vendor's own kinds of tools.
 
@@ -59,7 +59,7 @@ def told_apart(
             )
         return [], [(Text(content), f"{pointer}/content")]
     results: list[tuple[ToolResult, str]] = []
-    others: list[tuple[Asked, str]] = []
+    others: list[tuple[UserPart, str]] = []
     for index, part in enumerate(content):
         place = f"{pointer}/content/{index}"
         if isinstance(part, ToolResult):

@@ -34,7 +34,7 @@ from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.bedrock.media import Media
 from pluggably.wire.omissions import OPENING, Omissions
 from pluggably.wire.parts import (
-    Asked,
+    UserPart,
     arguments_of,
     merged,
     no_part_of_an_answer,
@@ -131,7 +131,7 @@ class Conversation:
         own = own_options(message.provider_options, self._backend)
         return blocks + _cache_points(own) if own else blocks
 
-    def _content(self, part: Asked, pointer: str) -> list[JsonObject]:
+    def _content(self, part: UserPart, pointer: str) -> list[JsonObject]:
         """What a user or a tool says."""
         if isinstance(part, Text):
             return self._text(part.text, own_options(part.provider_options, self._backend))

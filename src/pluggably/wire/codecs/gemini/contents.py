@@ -34,8 +34,8 @@ from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
-    Asked,
     ResultMedia,
+    UserPart,
     arguments_of,
     merged,
     no_part_of_an_answer,
@@ -139,7 +139,7 @@ class ContentBuilder:
             parts += self._said(part, place)
         return parts
 
-    def _said(self, part: Asked, pointer: str) -> list[JsonObject]:
+    def _said(self, part: UserPart, pointer: str) -> list[JsonObject]:
         if isinstance(part, Text):
             return self._text(part)
         if isinstance(part, ProviderItem):

@@ -44,7 +44,7 @@ from pluggably.wire.lacks import check_tool_choice
 from pluggably.wire.media import Input, MediaRules
 from pluggably.wire.omissions import Body, Omissions
 from pluggably.wire.parts import (
-    Asked,
+    UserPart,
     arguments_of,
     merged,
     no_part_of_an_answer,
@@ -207,7 +207,7 @@ class Messages:
         built += _in_order(results)
         return [theirs for theirs, _ in built], [origin for _, origin in built]
 
-    def _asked(self, role: str, parts: Sequence[tuple[Asked, str]], pointer: str) -> JsonObject:
+    def _asked(self, role: str, parts: Sequence[tuple[UserPart, str]], pointer: str) -> JsonObject:
         texts: list[str] = []
         images: list[str] = []
         for part, place in parts:
@@ -305,7 +305,7 @@ class Messages:
         return []
 
 
-def _are_texts(parts: Sequence[tuple[Asked, str]]) -> Iterator[bool]:
+def _are_texts(parts: Sequence[tuple[UserPart, str]]) -> Iterator[bool]:
     return (isinstance(part, Text) for part, _ in parts)
 
 

@@ -36,8 +36,8 @@ from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
-    Asked,
     ResultMedia,
+    UserPart,
     merged,
     no_part_of_an_answer,
     own_options,
@@ -95,7 +95,7 @@ class Messages:
             theirs.append({"role": role, "content": self._content(others)})
         return theirs
 
-    def _content(self, parts: Sequence[tuple[Asked, str]]) -> str | list[JsonObject]:
+    def _content(self, parts: Sequence[tuple[UserPart, str]]) -> str | list[JsonObject]:
         content: list[JsonObject] = []
         for part, place in parts:
             if isinstance(part, ProviderItem):
