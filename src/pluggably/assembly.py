@@ -29,8 +29,7 @@ from pluggably.gateway.snapshot import Backend, Snapshot
 from pluggably.net.fetch import Fetcher
 from pluggably.net.guard import Guard
 from pluggably.net.http import HttpClient, Patience
-from pluggably.providers.aws_keys import AwsAccess
-from pluggably.providers.aws_signature import AwsKeys
+from pluggably.providers.aws_signature import AwsAccess, AwsKeys
 from pluggably.providers.build import build_provider, filled
 from pluggably.providers.listing import Listing, ListSource, list_url
 from pluggably.providers.presets import PRESETS, ModelList, Preset

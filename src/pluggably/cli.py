@@ -36,12 +36,8 @@ class WrongUse(Exception):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process: 0, 1 where the command failed, 2 where the command line or the config
     is wrong, 130 after Ctrl-C. An error is told on standard error, without a traceback."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if arguments is None and given[:1] == ["serve"]:
-        from pluggably.memory import choose_allocator
-
-        choose_allocator()
     parser = command_parser()
+    given = sys.argv[1:] if arguments is None else arguments
     if not given:
         parser.print_help(sys.stderr)
         sys.exit(EXIT_WRONG_USE)

@@ -7,7 +7,6 @@ surprises: which one it is can only be said before the interpreter starts, so th
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import sys
@@ -33,6 +32,8 @@ def give_back() -> None:
     """Gives back every page that nothing stands on; some 10 ms where there is much."""
     gc.collect()  # it also empties the lists of spare objects that the interpreter keeps
     if _has_glibc():
+        import ctypes  # only now: before it runs on its allocator, the command should load next to nothing
+
         ctypes.CDLL(None).malloc_trim(0)
 
 

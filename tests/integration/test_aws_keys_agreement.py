@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from pluggably.errors import BackendAuthenticationFailed
-from pluggably.providers.aws_keys import AwsAccess, KeySource
+from pluggably.providers.aws_keys import KeySource
+from pluggably.providers.aws_signature import AwsAccess
 from pluggably.testing.fake_bedrock import FakeBedrock, Recorded, running_fake_bedrock
 
 SDK = """

@@ -18,13 +18,11 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from msgspec import Struct
-
 from pluggably.providers.aws_metadata import is_container, keys_of_container, keys_of_machine
 from pluggably.providers.aws_process import PROCESS_S, keys_of_process
 from pluggably.providers.aws_profiles import Section, SharedFiles, read_shared_files
 from pluggably.providers.aws_roles import keys_of_role, keys_of_web_identity
-from pluggably.providers.aws_signature import AwsKeys, signed_headers
+from pluggably.providers.aws_signature import AwsAccess, AwsKeys, signed_headers
 from pluggably.providers.aws_sso import IdentityCenter
 from pluggably.providers.aws_surroundings import Surroundings
 from pluggably.providers.credentials import Ask, Fetched, Renewed, ask
@@ -35,13 +33,6 @@ _WAYS = {
     "role_arn", "sso_session", "sso_start_url", "aws_access_key_id", "aws_secret_access_key", "login_session",
     "credential_process",
 }  # fmt: skip
-
-
-class AwsAccess(Struct, frozen=True, kw_only=True):
-    """What the operator says: a pair of keys, or a profile of the shared files; nothing: look in the usual places."""
-
-    keys: AwsKeys | None = None
-    profile: str | None = None
 
 
 class AwsSigner:

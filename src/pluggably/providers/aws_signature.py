@@ -33,6 +33,13 @@ class AwsKeys(Struct, frozen=True):
         return f"AwsKeys({self.access_key_id[:4]}…)"
 
 
+class AwsAccess(Struct, frozen=True, kw_only=True):
+    """What the operator says: a pair of keys, or a profile of the shared files; nothing: look in the usual places."""
+
+    keys: AwsKeys | None = None
+    profile: str | None = None
+
+
 def signed_headers(
     method: str,
     url: str,

@@ -14,7 +14,7 @@ import msgspec
 
 from pluggably.domain.generation import Location
 from pluggably.errors import StartupError
-from pluggably.providers.aws_keys import AwsAccess, aws_signer
+from pluggably.providers.aws_signature import AwsAccess
 from pluggably.providers.presets import Preset
 from pluggably.providers.provider import MODEL_GAP, Provider, Wire
 from pluggably.wire.codec import Codec
@@ -107,14 +107,17 @@ def _signers(
     google: Sequence[str],
     environment: Mapping[str, str],
 ) -> list[Signer]:
+    # What finds the credentials is imported only now: most gateways have no account there.
     if row.signing == "aws":
+        from pluggably.providers.aws_keys import aws_signer
+
         region = filled("{region}", row, variables, name) if aws or not has_key else ""
         return [
             aws_signer(name, access, region, "bedrock", environment)
             for access in aws or ([] if has_key else [AwsAccess()])
         ]
     if row.signing == "google":
-        from pluggably.providers.google_tokens import google_signer  # only now: most gateways have no account there
+        from pluggably.providers.google_tokens import google_signer
 
         files: Sequence[str | None] = google or ([] if has_key else [None])
         return [google_signer(name, credentials, environment) for credentials in files]

@@ -22,8 +22,8 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.errors import BackendAuthenticationFailed, PluggablyError
-from pluggably.providers.aws_keys import AwsAccess, KeySource
-from pluggably.providers.aws_signature import signed_headers
+from pluggably.providers.aws_keys import KeySource
+from pluggably.providers.aws_signature import AwsAccess, signed_headers
 from pluggably.providers.credentials import FETCH_S, MAX_BYTES, Ask
 
 # A machine's metadata answers at once or not at all.

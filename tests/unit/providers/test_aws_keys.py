@@ -12,8 +12,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from pluggably.errors import BackendAuthenticationFailed, BackendError, BackendUnreachable
-from pluggably.providers.aws_keys import AwsAccess, KeySource, aws_signer
-from pluggably.providers.aws_signature import AwsKeys
+from pluggably.providers.aws_keys import KeySource, aws_signer
+from pluggably.providers.aws_signature import AwsAccess, AwsKeys
 from pluggably.providers.credentials import Fetched
 from pluggably.wire.codec import HttpReply
 

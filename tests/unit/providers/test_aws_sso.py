@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from pluggably.errors import BackendAuthenticationFailed, BackendError, BackendUnreachable
-from pluggably.providers.aws_keys import AwsAccess, KeySource
-from pluggably.providers.aws_signature import AwsKeys
+from pluggably.providers.aws_keys import KeySource
+from pluggably.providers.aws_signature import AwsAccess, AwsKeys
 from pluggably.providers.credentials import Fetched
 from pluggably.wire.codec import HttpReply
 

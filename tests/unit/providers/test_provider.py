@@ -10,7 +10,7 @@ from yarl import URL
 
 from pluggably.domain.catalog import Target
 from pluggably.errors import ModelNotFound, StartupError
-from pluggably.providers.aws_keys import AwsAccess
+from pluggably.providers.aws_signature import AwsAccess
 from pluggably.providers.build import build_provider
 from pluggably.providers.presets import CodecRule, Preset, Variable
 from pluggably.providers.provider import Provider, Wire
