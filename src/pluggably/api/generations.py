@@ -79,9 +79,10 @@ SMALL_BYTES = 64 * 1024
 
 _PARAMETERS: dict[Modality, type[Parameters]] = {"text": TextParameters, "embedding": EmbeddingParameters}
 
-# Which parts may stand in a message of which role.
 # RFC 9110, 8.3.1: a type, a subtype and perhaps parameters, on one line.
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+[ \t]*(;[^\x00-\x1f\x7f]*)?", re.ASCII)
+
+# Which parts may stand in a message of which role.
 _MEDIA = (Image, File, Audio)
 _PARTS_OF: dict[str, tuple[type, ...]] = {
     "system": (Text,),

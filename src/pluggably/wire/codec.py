@@ -262,6 +262,13 @@ def json_body(value: JsonObject) -> bytes:
     return msgspec.json.encode(value)
 
 
+def json_call(url: str, value: JsonObject, *, stream: bool = False) -> HttpCall:
+    """A call whose body is JSON, and whose answer is JSON or server-sent events."""
+    if stream:
+        return HttpCall(url=url, headers=SSE_HEADERS, body=json_body(value), framing="sse")
+    return HttpCall(url=url, headers=JSON_HEADERS, body=json_body(value))
+
+
 def short_id(given: str, limit: int | None) -> str:
     """A tool call's id where a vendor takes so many characters, and at least one; the same becomes the same in each
     place."""

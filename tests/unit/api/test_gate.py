@@ -413,7 +413,7 @@ def test_an_idempotency_key_is_refused() -> None:
 
 
 def test_an_error_that_a_stream_told_is_counted_once() -> None:
-    """Its head was a 200, so only the run's facts know of the error; an error answer counts once as well."""
+    """Its head was a 200, so only the run's line knows of the error; an error answer counts once as well."""
 
     async def failed_late(http: HttpRequest) -> Answer:
         http.line.code = "backend_timeout"

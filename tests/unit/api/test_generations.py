@@ -349,7 +349,7 @@ GOOD = {"model": "m", "input": "hi"}
 
 
 def test_a_plain_answer_is_the_whole_generation() -> None:
-    """Without `stream` the answer is JSON, and the log's facts are those of the run."""
+    """Without `stream` the answer is JSON, and the log's line is that of the run."""
     answer, http = call(GOOD)
     assert isinstance(answer, JsonAnswer)
     generation = json.loads(bytes(answer.body))

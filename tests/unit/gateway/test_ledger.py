@@ -128,7 +128,7 @@ def test_what_a_client_makes_up_is_no_label(ledger: Ledger, metrics: Metrics) ->
 
 
 def test_the_log_tells_all_but_the_words(ledger: Ledger) -> None:
-    """The facts name the generation, its models, its end and its cost; never what was said."""
+    """The line names the generation, its models, its end and its cost; never what was said."""
     error = BackendTimeout(SECRET_WORDS).problem("req_1")
     usage = Usage(input_tokens=3, output_tokens=0, cost_usd="0.1", queued_s=0.5)
     line = RequestLine()

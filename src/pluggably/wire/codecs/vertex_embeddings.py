@@ -29,7 +29,7 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedModality,
 )
-from pluggably.wire.codec import JSON_HEADERS, Address, Frame, HttpCall, HttpReply, Step, json_body
+from pluggably.wire.codec import Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.gemini.reply import TokenCounts
 from pluggably.wire.embedding_calls import EmbeddingCalls, PerCall
@@ -140,7 +140,7 @@ class VertexEmbeddingsCodec:
             value: JsonObject = {"content": {"parts": [{"text": texts[0]}]}, "embedContentConfig": self._said}
         else:
             value = _prediction(texts, self._said)
-        return HttpCall(url=self._url, headers=JSON_HEADERS, body=json_body(value))
+        return json_call(self._url, value)
 
     def fault(self, reply: HttpReply) -> PluggablyError:
         return fault_of_reply(reply, self._asked)

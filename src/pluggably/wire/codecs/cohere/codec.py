@@ -29,9 +29,7 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.wire.codec import (
-    JSON_HEADERS,
     NOTHING,
-    SSE_HEADERS,
     Address,
     Frame,
     HttpCall,
@@ -39,7 +37,7 @@ from pluggably.wire.codec import (
     OutputItems,
     Step,
     ignored_tool_choice,
-    json_body,
+    json_call,
     settled_reason,
 )
 from pluggably.wire.codecs.cohere.faults import fault_in_answer, fault_of_reply
@@ -89,12 +87,7 @@ class CohereCodec:
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             origins, warned = body.origins, body.omissions.warned
-            call = HttpCall(
-                url=f"{address.base_url}/v2/chat",
-                headers=SSE_HEADERS if address.stream else JSON_HEADERS,
-                body=json_body(body.value),
-                framing="sse" if address.stream else None,
-            )
+            call = json_call(f"{address.base_url}/v2/chat", body.value, stream=address.stream)
         self._asked = Asked(
             backend=address.backend,
             model=address.model,
@@ -108,7 +101,7 @@ class CohereCodec:
         value = embeddings_form(self._request, address.model, address.backend, self._options)
         self._embeddings = EmbeddingCalls(
             self._request.texts,
-            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, "texts": texts})),
+            lambda texts: json_call(url, {**value, "texts": texts}),
             address.backend,
             texts_per_call=self._options.texts_per_call,
         )

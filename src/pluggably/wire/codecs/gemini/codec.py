@@ -45,7 +45,6 @@ from pluggably.errors import (
 from pluggably.wire.codec import (
     JSON_HEADERS,
     NOTHING,
-    SSE_HEADERS,
     Address,
     Frame,
     HttpCall,
@@ -54,6 +53,7 @@ from pluggably.wire.codec import (
     Step,
     ignored_tool_choice,
     json_body,
+    json_call,
 )
 from pluggably.wire.codecs.gemini.contents import SIGNED_FROM
 from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
@@ -119,12 +119,7 @@ class GeminiCodec:
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
         )
-        call = HttpCall(
-            url=f"{address.base_url}/{resource}:{method}",
-            headers=SSE_HEADERS if stream else JSON_HEADERS,
-            body=json_body(body.value),
-            framing="sse" if stream else None,
-        )
+        call = json_call(f"{address.base_url}/{resource}:{method}", body.value, stream=stream)
         return Step(body.omissions.warned, call)
 
     def _begin_embeddings(self, address: Address, resource: str) -> Step:

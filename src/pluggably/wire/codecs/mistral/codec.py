@@ -32,9 +32,7 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
 from pluggably.wire.codec import (
-    JSON_HEADERS,
     NOTHING,
-    SSE_HEADERS,
     Address,
     Frame,
     HttpCall,
@@ -42,7 +40,7 @@ from pluggably.wire.codec import (
     OutputItems,
     Step,
     ignored_tool_choice,
-    json_body,
+    json_call,
     settled_reason,
 )
 from pluggably.wire.codecs.mistral.faults import ERROR_CODES, fault_in_answer, fault_of_reply
@@ -100,12 +98,7 @@ class MistralCodec:
         )
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(f"{address.base_url}/embeddings", body.value))
-        call = HttpCall(
-            url=f"{address.base_url}/chat/completions",
-            headers=SSE_HEADERS if stream else JSON_HEADERS,
-            body=json_body(body.value),
-            framing="sse" if stream else None,
-        )
+        call = json_call(f"{address.base_url}/chat/completions", body.value, stream=stream)
         return Step(body.omissions.warned, call)
 
     def fault(self, reply: HttpReply) -> PluggablyError:
@@ -132,7 +125,7 @@ class MistralCodec:
     def _begin_embeddings(self, url: str, value: JsonObject) -> HttpCall:
         self._embeddings = EmbeddingCalls(
             self._request.texts,
-            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, "input": texts})),
+            lambda texts: json_call(url, {**value, "input": texts}),
             self._asked.backend,
             texts_per_call=self._options.texts_per_call,
             tokens_per_call=self._options.tokens_per_call,

@@ -30,9 +30,7 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
 from pluggably.wire.codec import (
-    JSON_HEADERS,
     NOTHING,
-    SSE_HEADERS,
     Address,
     Frame,
     HttpCall,
@@ -40,7 +38,7 @@ from pluggably.wire.codec import (
     OutputItems,
     Step,
     ignored_tool_choice,
-    json_body,
+    json_call,
     settled_reason,
 )
 from pluggably.wire.codecs.openai.calls import OpenCalls
@@ -105,12 +103,7 @@ class OpenAICodec:
         url = f"{address.base_url}/{path}"
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(url, body.value))
-        call = HttpCall(
-            url=url,
-            headers=SSE_HEADERS if stream else JSON_HEADERS,
-            body=json_body(body.value),
-            framing="sse" if stream else None,
-        )
+        call = json_call(url, body.value, stream=stream)
         return Step(body.omissions.warned, call)
 
     # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +131,7 @@ class OpenAICodec:
     def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
         self._embeddings = EmbeddingCalls(
             self._request.texts,
-            lambda texts: HttpCall(url=url, headers=JSON_HEADERS, body=json_body({**value, texts_field: texts})),
+            lambda texts: json_call(url, {**value, texts_field: texts}),
             self._asked.backend,
             texts_per_call=self._options.texts_per_call,
             tokens_per_call=self._options.tokens_per_call,

@@ -35,17 +35,14 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError, UnsupportedModality
 from pluggably.wire.codec import (
-    JSON_HEADERS,
     NOTHING,
-    SSE_HEADERS,
     Address,
     Frame,
-    HttpCall,
     HttpReply,
     OutputItems,
     Step,
     ignored_tool_choice,
-    json_body,
+    json_call,
 )
 from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.reply import logprobs_of
@@ -101,12 +98,7 @@ class OpenAIResponsesCodec:
             own_options=request.provider_options.get(address.backend, {}),
             error_codes=self._options.error_codes,
         )
-        call = HttpCall(
-            url=f"{address.base_url}/responses",
-            headers=SSE_HEADERS if stream else JSON_HEADERS,
-            body=json_body(body.value),
-            framing="sse" if stream else None,
-        )
+        call = json_call(f"{address.base_url}/responses", body.value, stream=stream)
         return Step(body.omissions.warned, call)
 
     def fault(self, reply: HttpReply) -> PluggablyError:
