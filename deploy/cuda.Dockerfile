@@ -24,12 +24,12 @@ RUN apt-get update \
     && python3 -m venv --without-pip /opt/pluggably
 COPY requirements/core.txt requirements/build.txt requirements/
 RUN sed '/^xllamacpp==/,/[^\\]$/d' requirements/core.txt > requirements/cuda.txt \
-    && /opt/build/bin/python -m pip --python /opt/pluggably/bin/python install --require-hashes --only-binary :all: \
+    && /opt/build/bin/python -m pip --python /opt/pluggably/bin/python install --no-deps --require-hashes --only-binary :all: \
         -r requirements/cuda.txt
 
 # ── this checkout ────────────────────────────────────────────────────────────────────────────────────────────────────
 FROM packages AS gateway
-RUN /opt/build/bin/python -m pip install --require-hashes --only-binary :all: -r requirements/build.txt
+RUN /opt/build/bin/python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \

@@ -13,7 +13,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -544,14 +543,6 @@ def test_a_killed_gateway_leaves_no_trouble(tmp_path: Path) -> None:
 
 
 FAKE = {"fake": {"codec": "openai", "base_url": "http://127.0.0.1:9/v1"}}
-
-
-def test_a_start_is_cheap(tmp_path: Path) -> None:
-    """A start takes less than a second of processor time: on a machine that is not busy it is ready as soon."""
-    if not Path("/proc/self").exists():
-        pytest.skip("only Linux tells the processor time of another process")
-    with start_gateway(tmp_path) as gateway:
-        assert time.clock_gettime((~gateway.pid << 3) | 2) < 1  # clock_getcpuclockid(3)
 
 
 def test_a_path_with_spaces(tmp_path: Path, needs: Needs) -> None:
