@@ -26,15 +26,16 @@ A conversation (every field but `request` may be left out):
      "then": [{"call": {…}, "reply": {…}}, …],
      "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "breakdown": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
-     "complete_after": 7}
+     "used": {…as `usage` above}, "complete_after": 7}
 
 An `sse` entry is the data of one event: an object, or a text as it stands; `after` are the bytes behind the last one.
 Lists of lines are joined by newlines in `text` and `after`. An `eventstream` entry is a message: its type and its
 payload; `exception:` or `error:` may stand before a name. Where a stream is asked for and the reply's `Content-Type` is
 JSON, it is received whole. `then` are the calls that follow a whole reply, each as `call` and `reply` above. In what is
 expected, `"<any>"` stands for any value, an error and a warning are compared in the fields given, headers likewise;
-everything else is compared whole. `breakdown` has the counts of `Breakdown` that are not 0. `complete_after` is for a
-wire without an end mark: the number of events after which the answer is complete (otherwise: all)."""
+everything else is compared whole. `breakdown` has the counts of `Breakdown` that are not 0. `used` is what an answer
+that ends in `error` has told of its usage until then. `complete_after` is for a wire without an end mark: the number of
+events after which the answer is complete (otherwise: all)."""
 
 from __future__ import annotations
 
@@ -127,6 +128,7 @@ class Conversation(Struct, forbid_unknown_fields=True, kw_only=True):
     then: list[Exchange] = []
     answer: Json | None = None
     error: Json | None = None
+    used: Json | None = None
     complete_after: int | None = None
 
     def __str__(self) -> str:
@@ -216,11 +218,19 @@ def check_request(factory: CodecFactory, conversation: Conversation) -> None:
 
 def check_reply(factory: CodecFactory, conversation: Conversation) -> None:
     """What comes back is understood as the conversation says, in events that hang together."""
+    events: list[Event] = []
+
+    def read() -> None:
+        for event in _answer(factory, conversation):
+            events.append(event)  # noqa: PERF402  what came before an error is kept
+
     if conversation.error is not None:
-        error = _raised(lambda: _answer(factory, conversation), "no error was raised")
+        error = _raised(read, "no error was raised")
         _same_error(conversation.error, error)
+        if conversation.used is not None:
+            _same_usage(conversation.used, _folded(events))
         return
-    events = _answer(factory, conversation)
+    read()
     check_events(events)
     if conversation.answer is not None:
         _same_answer(conversation.answer, events)
@@ -299,10 +309,10 @@ def check_garbage(factory: CodecFactory, conversation: Conversation, garbage: It
         fails = False
         try:
             if framed:
-                events += codec.feed(Frame("", body)).events
-                events += codec.finish().events
+                events += _events(codec.feed(Frame("", body)))
+                events += _events(codec.finish())
             else:
-                events += codec.receive(HttpReply(status=200, headers={}, body=body)).events
+                events += _events(codec.receive(HttpReply(status=200, headers={}, body=body)))
         except Exception:  # noqa: BLE001  see above
             fails = True
         completed = any(isinstance(event, Completed) for event in events)
@@ -316,7 +326,8 @@ def check_error_in_200(
     if not _is_framed(factory, conversation):
         codec, _ = _begin(factory, conversation)
         raised = _raised(
-            lambda: codec.receive(HttpReply(status=200, headers={}, body=error)), "an error became an answer"
+            lambda: list(_events(codec.receive(HttpReply(status=200, headers={}, body=error)))),
+            "an error became an answer",
         )
         assert code is None or raised.code == code, f"{raised.code}: {raised.detail}"
         return
@@ -325,7 +336,7 @@ def check_error_in_200(
         codec, _ = _begin(factory, conversation)
         for frame in frames[:count]:
             assert not _completes(codec.feed(frame)), "it completes before its last frame"
-        raised = _raised(lambda codec=codec: codec.feed(Frame("", error)), "an error was not told")  # type: ignore[misc]
+        raised = _raised(lambda codec=codec: list(_events(codec.feed(Frame("", error)))), "an error was not told")  # type: ignore[misc]
         assert code is None or raised.code == code, f"{raised.code}: {raised.detail}"
 
 
@@ -372,29 +383,29 @@ def _call(factory: CodecFactory, conversation: Conversation) -> HttpCall:
     return call
 
 
-def _answer(factory: CodecFactory, conversation: Conversation) -> list[Event]:
+def _answer(factory: CodecFactory, conversation: Conversation) -> Iterator[Event]:
     """The events of the whole conversation; raises what the codec raises, or makes of a fault."""
     codec, step = _begin(factory, conversation)
     reply = _reply(conversation)
-    events = list(step.events)
+    yield from step.events
     assert step.next is not None, "no call was made"
     if reply.status >= 300:
         raise codec.fault(_http_reply(reply))
     if step.next.framing is None or _comes_whole(step.next.framing, reply):
         step = codec.receive(_http_reply(reply))
-        events += step.events
+        yield from _events(step)
         for exchange in conversation.then:
             assert step.next is not None, "a further call was not made"
             _same_call(exchange.call, step.next)
             if exchange.reply.status >= 300:
                 raise codec.fault(_http_reply(exchange.reply))
             step = codec.receive(_http_reply(exchange.reply))
-            events += step.events
+            yield from _events(step)
         assert step.next is None, f"a call too many: {step.next}"
-        return events
+        return
     for frame in _frames(_framer(factory, conversation), [reply.body()]):
-        events += codec.feed(frame).events
-    return [*events, *codec.finish().events]
+        yield from _events(codec.feed(frame))
+    yield from _events(codec.finish())
 
 
 def _http_reply(reply: Reply) -> HttpReply:
@@ -410,8 +421,15 @@ def _check_incomplete(factory: CodecFactory, conversation: Conversation, frames:
         except msgspec.DecodeError:  # half a line; over a reply, the transport catches what a codec lets slip
             return
         assert not _completes(step), f"completed {place}"
-    error = _raised(codec.finish, f"a stream cut {place} became an answer")
+    error = _raised(lambda: list(_events(codec.finish())), f"a stream cut {place} became an answer")
     assert isinstance(error, BackendError), f"a stream cut {place} is blamed on the client: {error!r}"
+
+
+def _events(step: Step) -> Iterator[Event]:
+    """Its events. Raises: the error in which the answer ended, after them."""
+    yield from step.events
+    if step.error is not None:
+        raise step.error
 
 
 def _completes(step: Step) -> bool:
@@ -491,14 +509,11 @@ def _same_call(expected: Json, call: HttpCall) -> None:
 
 
 def _same_answer(expected: Json, events: Iterable[Event]) -> None:
-    fold = Fold()
-    fold.add(events)
+    fold = _folded(events)
     output = msgspec.to_builtins(fold.output())
     _same(expected.get("output", []), _without_defaults(output), "output")
     assert fold.finish_reason == expected.get("finish_reason", "stop"), f"finish_reason: {fold.finish_reason}"
-    counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    usage = {name: getattr(fold.usage, name) for name in counts}
-    _same({**dict.fromkeys(counts), **expected.get("usage", {})}, usage, "usage")
+    _same_usage(expected.get("usage", {}), fold)
     apart = {name: count for name, count in msgspec.to_builtins(fold.breakdown or {}).items() if count}
     _same(expected.get("breakdown", {}), apart, "breakdown")
     warnings = msgspec.to_builtins(fold.warnings)
@@ -506,6 +521,18 @@ def _same_answer(expected: Json, events: Iterable[Event]) -> None:
     assert len(warnings) == len(wanted), f"warnings: {warnings}"
     for number, (want, warning) in enumerate(zip(wanted, warnings, strict=True)):
         _same(want, {name: warning.get(name) for name in want}, f"warnings[{number}]")
+
+
+def _folded(events: Iterable[Event]) -> Fold:
+    fold = Fold()
+    fold.add(events)
+    return fold
+
+
+def _same_usage(expected: Json, fold: Fold) -> None:
+    counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+    usage = {name: getattr(fold.usage, name) for name in counts}
+    _same({**dict.fromkeys(counts), **expected}, usage, "usage")
 
 
 def _without_defaults(output: list[Json]) -> list[Json]:

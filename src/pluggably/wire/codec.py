@@ -81,10 +81,13 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class Step(Struct, frozen=True):
-    """What a codec makes of what came: events, and the call to make next, if any."""
+    """What a codec makes of what came: events, and the call to make next, if any; or the error in which the answer
+    ended. A codec may as well raise that error; here it stands where events came with it, which still count: what a
+    failed answer used is told."""
 
     events: Sequence[Event] = ()
     next: HttpCall | None = None
+    error: PluggablyError | None = None
 
 
 NOTHING = Step()

@@ -382,6 +382,9 @@ def whole_stream(codec: Codec, body: bytes) -> Step:
     framer = SseFramer()
     events: list[Event] = []
     for frame in framer.feed(body) + framer.end():
-        events += codec.feed(frame).events
-    events += codec.finish().events
-    return Step(events)
+        step = codec.feed(frame)
+        events += step.events
+        if step.error is not None:
+            return Step(events, error=step.error)
+    step = codec.finish()
+    return Step([*events, *step.events], error=step.error)

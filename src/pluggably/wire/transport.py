@@ -151,6 +151,8 @@ async def attempt(
     while True:
         if step.events:
             yield step.events
+        if step.error is not None:
+            raise step.error
         call = step.next
         if call is None:
             break
@@ -232,7 +234,10 @@ def _events(codec: Codec, frames: Sequence[Frame]) -> tuple[list[Event], Pluggab
     events: list[Event] = []
     try:
         for frame in frames:
-            events += codec.feed(frame).events
+            step = codec.feed(frame)
+            events += step.events
+            if step.error is not None:
+                return events, step.error
     except PluggablyError as error:
         return events, error
     except Exception as slip:  # noqa: BLE001  codecs write no `try`; this is their one net

@@ -155,6 +155,8 @@ class Toy:
             return Step((ItemDelta(0, "text", rest),), HttpCall(url="http://toy/more"))
         if word == "error":
             raise BackendError(rest)
+        if word == "failed":
+            return Step((ItemDelta(0, "text", rest),), error=BackendError(rest))
         if word == "bug":
             raise KeyError("a word of the answer")
         return Step()
@@ -300,6 +302,19 @@ def test_closing_between_two_calls_makes_no_other() -> None:
         assert len(client.sent) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "framed"),
+    [(plain(b"failed here"), False), (sse(b"data: failed here\n\ndata: text unread\n\n"), True)],
+    ids=["whole", "stream"],
+)
+def test_what_came_with_an_error_is_told_before_it(answer: FakeAnswer, framed: bool) -> None:
+    """An answer may end in an error and say what it used; nothing that follows the error is read."""
+    batches, error = events_of(FakeClient(answer), endpoint(framed=framed))
+    assert (kinds(batches), str(error)) == ([["ItemDelta"]], "here")
+    assert isinstance(error, BackendError)
+    assert answer.closed
 
 
 def test_warnings_come_before_the_call() -> None:
