@@ -220,7 +220,7 @@ class JsonSchemaFormat(Struct, tag="json_schema", forbid_unknown_fields=True):
 
 ResponseFormat: TypeAlias = TextFormat | JsonFormat | JsonSchemaFormat
 
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class ReasoningParameters(Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,7 +32,7 @@ from pluggably.errors import UnsupportedParameter
 # What stands before a conversation that the assistant begins, at a provider that wants the user to.
 OPENING = "(The conversation begins with your answer.)"
 EFFORT = "/parameters/reasoning/effort"
-_EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
+_EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh", "max")
 
 _Number = TypeVar("_Number", int, float)
 

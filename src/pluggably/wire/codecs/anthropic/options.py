@@ -93,7 +93,14 @@ def profile_of(rules: tuple[ModelRule, ...], model: str) -> Profile:
 # Clients name the models, so there may be any number.
 _MAX_PROFILES = 500
 
-_BUDGETS: dict[Effort, int] = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+_BUDGETS: dict[Effort, int] = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16384,
+    "xhigh": 32768,
+    "max": 65536,
+}
 
 
 class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
