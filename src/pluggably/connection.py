@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote, urlsplit
 
 from pluggably.config import Secret
@@ -40,10 +41,6 @@ class Refused(PluggablyError):
     """The gateway answered with an error. `detail` has its words."""
 
     title = "The gateway refused"
-
-    def __init__(self, detail: str, status: int) -> None:
-        super().__init__(detail)
-        self.http_status = status
 
 
 class GatewayClient:
@@ -148,11 +145,13 @@ def _refusal(answer: http.client.HTTPResponse) -> Refused:
     try:
         problem = json.loads(answer.read(1 << 20))
         if "code" not in problem:  # a gateway that is not ready tells it without one
-            return Refused(problem["detail"], answer.status)
-        words = "; ".join([problem["detail"], *(f"{one['pointer']}: {one['detail']}" for one in problem["errors"])])
-        return Refused(f"{words} ({problem['code']})", answer.status)
+            return Refused(problem["detail"])
+        # Where one thing alone is wrong, `detail` says it already.
+        found = [f"{one['pointer']}: {one['detail']}" for one in problem["errors"]]
+        words = [problem["detail"], *(one for one in found if one not in problem["detail"])]
+        return Refused(f"{'; '.join(words)} ({problem['code']})")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Refused(f"The answer was {answer.status} {answer.reason}. Is this a gateway?", answer.status)
+        return Refused(f"The answer was {answer.status} {answer.reason}. Is this a gateway?")
 
 
 def _reason(error: Exception) -> str:
@@ -174,9 +173,13 @@ class StartedGateway:
         self._command += ["--data-dir", str(data_dir), *arguments]
         self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._handlers_before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> LocalCredential:
         """Raises: ConnectionFailed with the gateway's own words where it does not start."""
+        # These would end us before we have stopped it: `timeout 5 pluggably run …`, or a terminal that is closed.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._handlers_before[number] = signal.signal(number, _exit)
         with tempfile.TemporaryFile() as words:
             # A session of its own: Ctrl-C is for us, and we then stop it in order.
             self._process = subprocess.Popen(  # noqa: S603  our own command line
@@ -211,14 +214,20 @@ class StartedGateway:
         raise ConnectionFailed(f"No gateway runs here, and one could not be started:\n{said}")
 
     def _stop(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _: object) -> NoReturn:
+    """Ends the process with the status that shells give to one that a signal ended."""
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -37,6 +37,16 @@ class Violation(msgspec.Struct, frozen=True):
 
     pointer: str
     detail: str
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that was tried and failed."""
+
+    backend: str
+    model: str
+    code: str
+    duration_s: float
+    cost_usd: str | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +66,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     backend: str | None = None
     backend_status: int | None = None
     backend_code: str | None = None
-    attempts: list[Any] = []
+    attempts: list[FailedAttempt] = []
 
 
 class PluggablyError(Exception):
@@ -84,10 +94,14 @@ class PluggablyError(Exception):
         # A backend may say anything here, and a plug-in may pass it on.
         self.retry_after_s = retry_after_s if retry_after_s is not None and 0 <= retry_after_s < math.inf else None
         self.headers = headers or {}
+        # Where a backend refused the request: its name here, which dispatch alone knows, and its own words.
+        self.backend: str | None = None
+        self.backend_status: int | None = None
+        self.backend_code: str | None = None
         # Set by dispatch once there is a generation that failed with this.
         self.generation_id: str | None = None
         # The same for what was tried.
-        self.attempts: Sequence[Any] = ()
+        self.attempts: Sequence[FailedAttempt] = ()
 
     def problem(self, request_id: str | None = None) -> Problem:
         """The one rendering of an error."""
@@ -103,6 +117,9 @@ class PluggablyError(Exception):
             retry_after_s=self.retry_after_s,
             pointer=self.pointer,
             errors=self.violations,
+            backend=self.backend,
+            backend_status=self.backend_status,
+            backend_code=self.backend_code,
             attempts=list(self.attempts),
         )
 
@@ -248,10 +265,7 @@ class InsufficientStorage(GatewayError):
 
 class BackendError(PluggablyError):
     """What a provider or a local model did wrong; also the fallback for a status that has no class of its own.
-
-    `backend_status` and `backend_code` are the backend's own words; `backend` (its name here) is filled in by
-    dispatch, which alone knows it. `sent` is false only where it is certain that nothing of the call has left.
-    """
+    `sent` is false only where it is certain that nothing of the call has left."""
 
     status, code, title = 502, "backend_error", "The backend failed"
     again = elsewhere = True
@@ -268,17 +282,8 @@ class BackendError(PluggablyError):
     ) -> None:
         super().__init__(detail, pointer=pointer, retry_after_s=retry_after_s)
         self.sent = sent
-        self.backend: str | None = None
         self.backend_status = backend_status
         self.backend_code = backend_code
-
-    def problem(self, request_id: str | None = None) -> Problem:
-        return msgspec.structs.replace(
-            super().problem(request_id),
-            backend=self.backend,
-            backend_status=self.backend_status,
-            backend_code=self.backend_code,
-        )
 
 
 class BackendRejected(BackendError):

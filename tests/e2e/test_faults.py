@@ -46,15 +46,15 @@ def failed(client: Client, model: str, **fields: Any) -> tuple[list[str], Json, 
 
 # model at the vendor → status, code, may it be tried again, the vendor's status where it is to blame
 REFUSALS: dict[str, tuple[int, str, bool, int | None]] = {
-    "status-400": (400, "unsupported_parameter", False, None),
+    "status-400": (400, "unsupported_parameter", False, 400),
     "status-401": (502, "backend_authentication_failed", False, 401),
     "status-402": (502, "backend_quota_exhausted", False, 402),
     "status-403": (502, "backend_authentication_failed", False, 403),
-    "status-404": (404, "model_not_found", False, None),
+    "status-404": (404, "model_not_found", False, 404),
     "status-408": (504, "backend_timeout", True, 408),
     "status-409": (502, "backend_error", False, 409),
-    "status-413": (413, "payload_too_large", False, None),
-    "status-422": (400, "invalid_request", False, None),
+    "status-413": (413, "payload_too_large", False, 413),
+    "status-422": (400, "invalid_request", False, 422),
     "status-429": (429, "backend_rate_limited", True, 429),
     "status-429-quota": (502, "backend_quota_exhausted", False, 429),
     "status-429-credits": (502, "backend_quota_exhausted", False, 429),
@@ -63,7 +63,7 @@ REFUSALS: dict[str, tuple[int, str, bool, int | None]] = {
     "status-502": (502, "backend_error", True, 502),
     "status-503": (502, "backend_error", True, 503),
     "status-504": (504, "backend_timeout", True, 504),
-    "context-length": (400, "context_length_exceeded", False, None),
+    "context-length": (400, "context_length_exceeded", False, 400),
     "html-error-502": (502, "backend_error", True, 502),
     "html-error-404": (502, "backend_error", False, 404),
     "garbage": (502, "backend_invalid_response", True, None),
@@ -77,11 +77,11 @@ REFUSALS: dict[str, tuple[int, str, bool, int | None]] = {
 def test_a_failure_before_the_first_byte(client: Client, model: str, stream: bool) -> None:
     """It is an ordinary error answer with its own status, and blames the side that is to blame."""
     status, code, retryable, backend_status = REFUSALS[model]
-    reply = refused(client, f"fake/{model}", stream, **PATIENT)
+    reply = refused(client, f"fake/{model}", stream, **(PATIENT if stream else {}))
     error = reply.error
     assert (reply.status, error["code"], error["retryable"]) == (status, code, retryable)
     assert error["type"].endswith(f"/{code}") and error["title"] and error["detail"]
-    assert (error["backend"], error["backend_status"]) == ("fake" if status >= 429 else None, backend_status)
+    assert (error["backend"], error["backend_status"]) == ("fake", backend_status)
     if code not in ("backend_rate_limited", "overloaded"):
         assert (error["retry_after_s"], reply.headers.get("retry-after")) == (None, None)
 
@@ -117,7 +117,7 @@ def test_a_failed_plain_answer_names_its_generation(client: Client, gateway: Gat
 @pytest.mark.parametrize("model", ["truncate-2", "truncate-3", "ends-3", "reset-3", "stall-3"])
 def test_a_plain_answer_that_breaks_off(client: Client, model: str) -> None:
     """Half of an answer is no answer."""
-    reply = client.generate(f"fake/{model}", **(BRIEF_IN_ALL if model.startswith("stall") else PATIENT))
+    reply = client.generate(f"fake/{model}", **(BRIEF_IN_ALL if model.startswith("stall") else {}))
     expected = (504, "backend_timeout") if model.startswith("stall") else (502, "backend_invalid_response")
     assert (reply.status, reply.error["code"]) == expected
     assert "Error" not in reply.error["detail"], "a class of the gateway's inside"
@@ -149,11 +149,13 @@ def test_error_in_200(client: Client) -> None:
     assert error["backend_status"] in (None, 200)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_silence_before_the_first_event(client: Client, fake: FakeOpenAI, stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("stream", "limits"), [(False, BRIEF_IN_ALL), (False, BRIEF), (True, BRIEF)], ids=["plain", "timed", "stream"]
+)
+def test_silence_before_the_first_event(client: Client, fake: FakeOpenAI, stream: bool, limits: Json) -> None:
     """A vendor that says nothing is given up in time, and the call to it is cut."""
     began = time.monotonic()
-    reply = refused(client, "fake/stall-0", stream, **(BRIEF if stream else BRIEF_IN_ALL))
+    reply = refused(client, "fake/stall-0", stream, **limits)
     assert (reply.status, reply.error["code"], reply.error["retryable"]) == (504, "backend_timeout", True)
     assert 0.3 < time.monotonic() - began < 2
     assert fake.requests[-1].finished.wait(1)
@@ -165,6 +167,14 @@ def test_silence_in_the_middle_of_a_stream(client: Client, fake: FakeOpenAI) -> 
     _, generation, error = failed(client, "fake/stall-3", **BRIEF)
     assert (error["status"], error["code"]) == (504, "backend_timeout")
     assert generation["output"][0]["text"] == "w0 w1"
+    assert fake.requests[-1].finished.wait(1)
+    assert fake.requests[-1].disconnected
+
+
+def test_silence_in_the_middle_of_a_plain_answer(client: Client, fake: FakeOpenAI) -> None:
+    """A client that limits the pauses of a plain answer is kept waiting no longer than it says."""
+    reply = client.generate("fake/stall-3", timeouts={"idle_s": 0.4})
+    assert (reply.status, reply.error["code"]) == (504, "backend_timeout")
     assert fake.requests[-1].finished.wait(1)
     assert fake.requests[-1].disconnected
 

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 
 from pluggably.config import Secret
 from pluggably.connection import ConnectionFailed, GatewayClient, gateway
-from pluggably.storage.datadir import open_data_directory
+from pluggably.storage.datadir import lock_owner, open_data_directory
 
 TEXT_DELTAS = [{"index": 0, "item_type": "text", "text": "Blue"}, {"index": 0, "item_type": "text", "text": " ☀."}]
 
@@ -246,6 +247,30 @@ def test_ctrl_c_ends_it_quietly(fake: FakeGateway, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_gateway_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """`timeout 5 pluggably run …`, or a terminal that is closed: the gateway that was started for it ends with it."""
+    data_dir = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base_url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        config = {"demo": False, "providers": {"silent": {"codec": "openai", "base_url": base_url}}}
+        (tmp_path / "pluggably.yaml").write_text(json.dumps(config))
+        with subprocess.Popen(
+            command("run", "silent/m", "Why?"),
+            cwd=tmp_path,
+            env={**environment(tmp_path), "PLUGGABLY_DATA_DIR": str(data_dir)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            silent.settimeout(60)
+            asked, _ = silent.accept()
+            assert lock_owner(data_dir) is not None
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+            asked.close()
+    assert lock_owner(data_dir) is None
 
 
 def test_models_are_listed_page_by_page(fake: FakeGateway, tmp_path: Path) -> None:

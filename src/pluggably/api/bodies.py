@@ -1,7 +1,7 @@
 """Body → struct, and what is wrong with a body that does not fit.
 
-A good body is decoded once, straight into its type. Only when that fails, and the body is not large, is it walked
-along the type's JSON Schema, to tell everything that is wrong at once; what is told never quotes a value.
+A good body is decoded once, straight into its type. Only when that fails, and the body has not too many values, is it
+walked along the type's JSON Schema, to tell everything that is wrong at once; what is told never quotes a value.
 
 What surprises: the walk is our own, over the few keywords that msgspec writes. A general validator tries every branch
 of a choice on every entry of a list before it tells the first error: a 60 kB list of empty parts held the loop for
@@ -23,8 +23,9 @@ from pluggably.errors import MAX_VIOLATIONS, InvalidRequest, Violation
 T = TypeVar("T")
 Schema = Mapping[str, Any]
 
-# Larger bodies are told their first violation only: this much is walked in some 20 ms.
-LISTED_BYTES = 64 * 1024
+# Bodies with more values are told their first violation only. This many are walked in some 20 ms; a long text or an
+# image as data is one of them.
+LISTED_VALUES = 20_000
 # The name of a field that a client made up is shown up to here.
 SHOWN_NAME = 64
 
@@ -42,7 +43,7 @@ def decode(body: bytes | msgspec.Raw, kind: type[T] | Any, *, root: str = "") ->
     try:
         result: T = decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _not_valid(bytes(body), kind, root, str(error)) from None
+        result = _decoded_again(bytes(body), decoder, kind, root, str(error))
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"The body is not valid JSON: {_plain(str(error))}", pointer=root) from None
     except UnicodeDecodeError:
@@ -81,10 +82,28 @@ def _plain(message: str) -> str:
     return words[:1].lower() + words[1:] if words else "it cannot be read"
 
 
-def _not_valid(body: bytes, kind: Any, root: str, message: str) -> InvalidRequest:
-    violations = _violations(body, kind, root) if len(body) <= LISTED_BYTES else []
-    if not violations:
-        violations = [_first(message, root)]
+def _decoded_again(body: bytes, decoder: msgspec.json.Decoder[T], kind: Any, root: str, message: str) -> T:
+    """A body that did not fit, without what it says twice: of a repeated key the last stands.
+
+    Raises: InvalidRequest with all that is wrong."""
+    violations: list[Violation] = []
+    if _has_few_values(body):
+        try:
+            value = msgspec.json.decode(body)
+            violations = list(islice(_shape_of(kind).violations(value, root), MAX_VIOLATIONS))
+            if not violations:
+                return decoder.decode(msgspec.json.encode(value))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # then the decoder's own message says what is wrong
+    raise invalid(*violations or [_first(message, root)])
+
+
+def _has_few_values(body: bytes) -> bool:
+    return body.count(b",") + body.count(b"[") + body.count(b"{") <= LISTED_VALUES
+
+
+def invalid(*violations: Violation) -> InvalidRequest:
+    """The one form in which it is told what is wrong in a body."""
     first = violations[0]
     where = f"{first.pointer}: " if first.pointer else ""
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
@@ -140,15 +159,11 @@ def _pointer(path: str) -> str:
 # ── all that is wrong ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _violations(body: bytes, kind: Any, root: str) -> list[Violation]:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
+def _shape_of(kind: Any) -> _Shape:
     shape = _shapes.get(kind)
     if shape is None:
         shape = _shapes[kind] = _Shape(msgspec.json.schema(kind))
-    return list(islice(shape.violations(value, root), MAX_VIOLATIONS))
+    return shape
 
 
 _NO_NEWLINE = r"(?!\n)"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from pluggably.api.bodies import check_nesting, decode, may_nest
+from pluggably.api.bodies import check_nesting, decode, invalid, may_nest
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.sse import EventStream
@@ -19,6 +19,7 @@ from pluggably.domain.generation import (
     File,
     GenerationRequest,
     Image,
+    JsonFormat,
     JsonSchemaFormat,
     Message,
     Modality,
@@ -40,13 +41,7 @@ from pluggably.domain.generation import (
     ToolResult,
     with_own_ids,
 )
-from pluggably.errors import (
-    InvalidRequest,
-    NotAcceptable,
-    UnsupportedModality,
-    UnsupportedParameter,
-    Violation,
-)
+from pluggably.errors import NotAcceptable, UnsupportedModality, UnsupportedParameter, Violation
 from pluggably.gateway.dispatch import Dispatch
 from pluggably.gateway.registry import Registry
 
@@ -128,10 +123,9 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None, usual: Modal
     modality = _modality(body, made, usual)
     parameters: Parameters = decode(body.parameters, _PARAMETERS[modality], root="/parameters")
     messages, texts = _input(body, modality)
-    violations = [*_message_violations(messages), *_tool_violations(body)]
+    violations = [*_message_violations(messages), *_tool_violations(body), *_embedding_violations(body, modality)]
     if violations:
-        first = violations[0]
-        raise InvalidRequest(f"{first.pointer}: {first.detail}", pointer=first.pointer, violations=violations)
+        raise invalid(*violations)
     return GenerationRequest(
         model=body.model,
         modality=modality,
@@ -165,22 +159,21 @@ def _input(body: GenerationBody, modality: Modality) -> tuple[list[Message], lis
     """The messages of a text generation, or the texts to embed."""
     given = body.input
     if not given:
-        raise InvalidRequest("/input: must not be empty", pointer="/input")
+        raise invalid(Violation("/input", "must not be empty"))
     if modality == "embedding":
         texts = [given] if isinstance(given, str) else given
         wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str) or not text), None)
         if wrong is not None:
-            detail = "an embedding takes a string or a list of strings, none of them empty"
-            raise InvalidRequest(detail, pointer=f"/input/{wrong}")
+            raise invalid(
+                Violation(f"/input/{wrong}", "must be a string that is not empty, since the model embeds texts")
+            )
         return [], [text for text in texts if isinstance(text, str)]
     if isinstance(given, str):
         return [Message("user", given)], []
     wrong = next((i for i, message in enumerate(given) if not isinstance(message, Message)), None)
     if wrong is not None:
-        raise InvalidRequest(
-            "a text generation takes a string or a list of messages; a list of strings is for embeddings",
-            pointer=f"/input/{wrong}",
-        )
+        detail = "must be a message, since the model makes text; a list of strings is for embeddings"
+        raise invalid(Violation(f"/input/{wrong}", detail))
     return [message for message in given if isinstance(message, Message)], []
 
 
@@ -228,6 +221,16 @@ def _tool_violations(body: GenerationBody) -> Iterator[Violation]:
         yield Violation("/tool_choice/name", "is not the name of one of the tools")
     if body.tool_choice == "required" and not names:
         yield Violation("/tool_choice", "needs `tools`")
+
+
+def _embedding_violations(body: GenerationBody, modality: Modality) -> Iterator[Violation]:
+    """What has no meaning for vectors, and would change that of a text, is not passed over in silence."""
+    if modality != "embedding":
+        return
+    if body.tools:
+        yield Violation("/tools", "cannot be used where the model embeds texts")
+    if isinstance(body.response_format, JsonFormat | JsonSchemaFormat):
+        yield Violation("/response_format", "must be text where the model embeds texts")
 
 
 def _free_forms(body: GenerationBody) -> Iterator[Any]:

@@ -358,18 +358,19 @@ def _filled(mapping: dict[str, Any]) -> dict[str, Any]:
 
 def _schemas(routes: Sequence[Route]) -> dict[str, Schema]:
     asked = [route.body for route in routes if route.body is not None] + [TextParameters, EmbeddingParameters]
-    told = [route.answer for route in routes if route.answer is not None] + [Generation, Problem, VisibleEvent]
-    _, found = msgspec.json.schema_components([*asked, *told], ref_template=_REF + "{name}")
+    told = [route.answer for route in routes if route.answer is not None] + [Generation, Problem]
+    _, found = msgspec.json.schema_components([*asked, *told, VisibleEvent], ref_template=_REF + "{name}")
     names = {old: _clean(old) for old in found}
     schemas: dict[str, Schema] = {
         names[old]: {**_renamed(schema, names), "title": names[old]} for old, schema in found.items()
     }
-    _retyped(schemas, [*asked, *told])
+    _retyped(schemas, [*asked, *told, VisibleEvent])
     if "GenerationBody" in schemas:
         _mend_generation_body(schemas["GenerationBody"])
     _add_stream_events(schemas)
     _free_lone_tags(schemas)
     _mark_answers(schemas, _reachable(schemas, [_name(kind) for kind in asked]))
+    _open_answers(schemas, _reachable(schemas, ["StreamEvent", *map(_name, told)]))
     _explain(schemas)
     return dict(sorted(schemas.items()))
 
@@ -473,7 +474,6 @@ def _mend_generation_body(schema: Schema) -> None:
     properties["background"]["enum"] = [False]
     properties["parameters"] = {
         "anyOf": [{"$ref": _REF + "TextParameters"}, {"$ref": _REF + "EmbeddingParameters"}],
-        "default": {},
     }
     for option in _options(properties["input"]):
         option["minItems" if option["type"] == "array" else "minLength"] = 1
@@ -533,6 +533,13 @@ def _mark_answers(schemas: dict[str, Schema], asked: set[str]) -> None:
                 required.add(field)
                 del value["default"]
         schema["required"] = [field for field in schema["properties"] if field in required]
+
+
+def _open_answers(schemas: dict[str, Schema], told: set[str]) -> None:
+    """What answers hold may have more fields one day, and a client that is made from this document must not break then.
+    So of what goes both ways it is not said here that more fields are refused, although in a request they are."""
+    for name in told:
+        schemas[name].pop("additionalProperties", None)
 
 
 def _explain(schemas: dict[str, Schema]) -> None:

@@ -225,7 +225,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "EmbeddingParameters": {"dimensions": "The length of the vectors; null is the model's own."},
     "ReasoningParameters": {"effort": "From no thinking to the most."},
     "Timeouts": {
-        "first_event_s": "Until the backend's first output.",
+        "first_event_s": "Until the backend's first output. Embeddings have none: `total_s` is their limit.",
         "idle_s": "Between two pieces of output.",
         "total_s": "For the whole of it.",
     },

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from pluggably.errors import Problem
+from pluggably.errors import FailedAttempt, Problem
 
 Modality: TypeAlias = Literal["text", "embedding"]
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
@@ -434,16 +434,6 @@ class Usage(Struct, kw_only=True):
     duration_s: float | None = None
     time_to_first_event_s: float | None = None
     queued_s: float = 0.0
-
-
-class FailedAttempt(Struct, frozen=True, kw_only=True):
-    """A target that was tried and failed."""
-
-    backend: str
-    model: str
-    code: str
-    duration_s: float
-    cost_usd: str | None = None
 
 
 class Generation(Struct, kw_only=True):

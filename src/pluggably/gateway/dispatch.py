@@ -27,7 +27,6 @@ from pluggably.domain.generation import (
     Completed,
     EmbeddingParameters,
     Event,
-    FailedAttempt,
     File,
     Fold,
     Generation,
@@ -48,7 +47,7 @@ from pluggably.domain.generation import (
     ToolCall,
 )
 from pluggably.domain.ids import new_id
-from pluggably.errors import BackendError, InternalError, Overloaded, PluggablyError, ShuttingDown
+from pluggably.errors import BackendError, FailedAttempt, InternalError, Overloaded, PluggablyError, ShuttingDown
 from pluggably.gateway.health import Health
 from pluggably.gateway.inputs import holds_media
 from pluggably.gateway.ledger import Ledger
@@ -109,6 +108,11 @@ class Run:
         self._queued_s = 0.0
         # What the attempt has said before its first output.
         self._held: list[Event] = []
+        # Whether the answer's beginning and its pauses have limits: in a stream, and where the client gives them one. Only
+        # a stream has either, so then the backend is asked for one.
+        asked = request.timeouts
+        is_limited = asked.first_event_s is not None or asked.idle_s is not None
+        self._is_timed = request.stream or (is_limited and request.modality == "text")
         # Whether a time-out of the attempt would be the operator's limit, and not a shorter one.
         self._is_own_time = True
 
@@ -237,7 +241,7 @@ class Run:
     def _new_pursuit(self) -> Pursuit:
         asked, snapshot, health = self.request.timeouts, self._snapshot, self._dispatch.health
         longest_s = min(asked.total_s or snapshot.limits.total_s, snapshot.limits.total_s)
-        if self.request.stream and asked.first_event_s is not None:
+        if self._is_timed and asked.first_event_s is not None:
             longest_s = min(longest_s, asked.first_event_s)
         return Pursuit(
             self._plan,
@@ -263,7 +267,7 @@ class Run:
             if refusal is not None:
                 raise refusal
         patience = _within(self.request.timeouts, snapshot.limits, self._spent_s())
-        within_s = min(patience.first_event_s, patience.total_s) if self.request.stream else patience.total_s
+        within_s = min(patience.first_event_s, patience.total_s) if self._is_timed else patience.total_s
         request, self._held[:] = await media.brought(urls, within_s)
         return request
 
@@ -282,8 +286,8 @@ class Run:
         if attempt.first_event_s is not None:
             first_event_s = min(attempt.first_event_s, patience.first_event_s)
             patience = Patience(first_event_s, patience.idle_s, patience.total_s)
-            if not request.stream:  # only a stream has a first event
-                request = msgspec.structs.replace(request, stream=True)
+        if not request.stream and (self._is_timed or attempt.first_event_s is not None):
+            request = msgspec.structs.replace(request, stream=True)
         is_shortened = spent_s >= SHORT_S and limits.total_s - spent_s < limits.first_event_s
         asks_nothing = asked.first_event_s is None and asked.idle_s is None and asked.total_s is None
         self._is_own_time = asks_nothing and not is_shortened
@@ -313,8 +317,7 @@ class Run:
     async def _after(self, error: PluggablyError, failed: Attempt) -> Attempt:
         """Notes a failed attempt; returns the next one. Raises: the error to end with, where there is none."""
         target, health = failed.target, self._dispatch.health
-        if isinstance(error, BackendError) and error.backend is None:
-            error.backend = target.backend
+        _attribute(error, target)
         health.failed(target, error, self, own_time=self._is_own_time)
         health.credential_failed(target.backend, failed.credential, error)
         if self._first_error is None or target == self._plan.candidates[0].target:
@@ -371,8 +374,7 @@ class Run:
         await self._dispatch.ledger.settle(fold.usage, self.target, price_list, told, fold.breakdown)
 
     def _failed(self, error: PluggablyError) -> PluggablyError:
-        if isinstance(error, BackendError) and error.backend is None:
-            error.backend = self.target.backend
+        _attribute(error, self.target)
         error.generation_id = self.id
         error.attempts = self._attempts
         self._status = "failed"
@@ -387,7 +389,6 @@ class Dispatch:
     def __init__(self, live: Live, ledger: Ledger, health: Health, draw: Callable[[], float] = random.random) -> None:
         self._live = live
         self._draw = draw
-        self._plans: dict[Route, Plan] = {}
         self.ledger = ledger
         self.health = health
         self.running: set[Run] = set()
@@ -502,6 +503,12 @@ def _is_output(batch: Sequence[Event]) -> bool:
 
 def _queued_s(events: Sequence[Event]) -> float:
     return sum(event.queued_s for event in events if isinstance(event, Leased))
+
+
+def _attribute(error: PluggablyError, target: Target) -> None:
+    """Names the backend of an error that is its own, or its refusal of the request."""
+    if error.backend is None and (isinstance(error, BackendError) or error.backend_status or error.backend_code):
+        error.backend = target.backend
 
 
 def _within(asked: Timeouts, limits: Patience, spent_s: float) -> Patience:

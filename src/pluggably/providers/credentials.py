@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Generic, TypeAlias, TypeVar
 
 import structlog
@@ -137,6 +136,5 @@ class Renewed(Generic[T]):
             return BackendAuthenticationFailed("The credential that was fetched has already run out. Check the clock.")
         kind = type(failure) if isinstance(failure, BackendError) else BackendAuthenticationFailed
         told = kind(failure.detail)
-        with suppress(AttributeError):
-            told.backend_status = failure.backend_status  # type: ignore[attr-defined]
+        told.backend_status = failure.backend_status
         return told

@@ -167,6 +167,7 @@ async def attempt(
         try:
             if answer.status >= 300:
                 fault = codec.fault(await _reply(answer, MAX_FAULT_BYTES))
+                fault.backend_status = fault.backend_status or answer.status
                 if calls > 1:
                     said = fault.detail if fault.detail.endswith((".", "!", "?", "…")) else f"{fault.detail}."
                     fault.detail = f"{said} That was call {calls} for this request; those before it went well."

@@ -333,6 +333,19 @@ def test_answers_say_that_their_fields_are_there() -> None:
     assert "temperature" not in SCHEMAS["TextParameters"].get("required", ())
 
 
+def test_clients_that_are_made_from_it_can_be_made_and_last() -> None:
+    """Makers of clients want to know what a list holds, and take no default for a choice of objects; and answers may
+    have more fields one day."""
+    for node in nodes(SCHEMAS):
+        if node.get("type") == "array":
+            assert "items" in node or "prefixItems" in node, node
+        if any("$ref" in option for option in node.get("anyOf", ())):
+            assert not isinstance(node.get("default"), dict), node
+    for name in ("Generation", "Problem", "FailedAttempt", "Text", "ToolCall", "Reasoning", "Model", "StreamEvent"):
+        assert "additionalProperties" not in SCHEMAS[name], name
+    assert SCHEMAS["GenerationBody"]["additionalProperties"] is False
+
+
 def test_times_and_choices_keep_their_form() -> None:
     """A time has its format, and the values of a choice stand in the order in which they were written."""
     assert SCHEMAS["Generation"]["properties"]["created_at"]["format"] == "date-time"
