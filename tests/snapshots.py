@@ -83,6 +83,9 @@ class Facts:
         found = self._models.get(model)
         return found.price if found is not None else None
 
+    def doubt(self, model: str) -> str | None:
+        return None if model in self._models else f"{model} is not listed"
+
     async def models(self) -> list[RemoteModel]:
         return list(self._models.values())
 

@@ -64,7 +64,8 @@ class _Account:
             signers=provider.signers,
             http=self.client,
             facts={model: _facts(model, facts) for model, facts in entry.models.items()},
-            free=entry.free,
+            # What runs on the operator's own machines costs nothing, unless the operator says otherwise.
+            free=True if entry.free is None and provider.location == "local" else entry.free,
             free_models=preset.free_models if preset is not None else None,
             published=prices.published(self.price_list) if self.price_list is not None else None,
             vendor=(entry.preset or provider.name) if preset is not None else None,

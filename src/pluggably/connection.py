@@ -147,8 +147,8 @@ def _refusal(answer: http.client.HTTPResponse) -> Refused:
         if "code" not in problem:  # a gateway that is not ready tells it without one
             return Refused(problem["detail"])
         # Where one thing alone is wrong, `detail` says it already.
-        found = [f"{one['pointer']}: {one['detail']}" for one in problem["errors"]]
-        words = [problem["detail"], *(one for one in found if one not in problem["detail"])]
+        more = [one for one in problem["errors"] if one["detail"] not in problem["detail"]]
+        words = [problem["detail"], *(f"{one['pointer']}: {one['detail']}" for one in more)]
         return Refused(f"{'; '.join(words)} ({problem['code']})")
     except (ValueError, KeyError, TypeError, AttributeError):
         return Refused(f"The answer was {answer.status} {answer.reason}. Is this a gateway?")

@@ -134,6 +134,14 @@ class ClientError(PluggablyError):
 class InvalidRequest(ClientError):
     status, code, title = 400, "invalid_request", "The request is not valid"
 
+    def problem(self, request_id: str | None = None) -> Problem:
+        """Where one thing alone is wrong, `errors` lists it as well."""
+        told = super().problem(request_id)
+        if told.errors or told.pointer is None:
+            return told
+        alone = Violation(told.pointer, told.detail.removeprefix(f"{told.pointer}: "))
+        return msgspec.structs.replace(told, errors=[alone])
+
 
 class UnsupportedParameter(InvalidRequest):
     """This target cannot honour what changes the meaning of the request; another might."""

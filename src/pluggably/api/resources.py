@@ -117,7 +117,7 @@ class Models:
     async def get(self, http: HttpRequest) -> Answer:
         """A model, with what would become of each of its targets if it were asked for now."""
         name = _model_id(http)
-        model = await self._registry.get(name)
+        model = await self._registry.get(name, http.caller.location)
         route = self._live.current.catalog.resolve(name)
         modality = self._registry.usual_modality(route)
         asked = GenerationRequest(

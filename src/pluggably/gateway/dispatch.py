@@ -108,8 +108,8 @@ class Run:
         self._queued_s = 0.0
         # What the attempt has said before its first output.
         self._held: list[Event] = []
-        # Whether the answer's beginning and its pauses have limits: in a stream, and where the client gives them one. Only
-        # a stream has either, so then the backend is asked for one.
+        # Whether the answer's beginning and its pauses have limits: in a stream, and where the client sets one. Only a
+        # stream has either, so then the backend is asked for one.
         asked = request.timeouts
         is_limited = asked.first_event_s is not None or asked.idle_s is not None
         self._is_timed = request.stream or (is_limited and request.modality == "text")

@@ -99,12 +99,12 @@ class Registry:
             if remote.detail is not None and location in (None, snapshot.catalog.location(provider))
         }
 
-    async def get(self, name: str) -> Model:
-        """What is known of a model now. Raises: ModelNotFound."""
+    async def get(self, name: str, promise: Location | None = None) -> Model:
+        """What is known of a model now, to whoever is promised that location. Raises: ModelNotFound."""
         while True:
             snapshot = self._live.current
             try:
-                return await self._told(snapshot, name)
+                return await self._told(snapshot, name, promise)
             except ModelNotFound:
                 if snapshot is self._live.current:
                     raise
@@ -181,7 +181,11 @@ class Registry:
         if local is not None:
             return await self._describe(local)
         facts = snapshot.known(target) or RemoteModel(id=target.model)
-        return _remote_model(target.backend, facts, target.location)
+        model = _remote_model(target.backend, facts, target.location)
+        model.detail = snapshot.doubt(target)
+        if model.detail is not None:
+            model.status = "unavailable"
+        return model
 
     async def _describe(self, local: LocalModel) -> Model:
         standing = self._pool.standing(local.id)

@@ -54,6 +54,10 @@ class RemoteModels(Protocol):
         """The operator's price, or that of the provider's list."""
         ...
 
+    def doubt(self, model: str) -> str | None:
+        """Why a model may not be there, in words to be shown; None where nothing speaks against it."""
+        ...
+
     async def models(self) -> list[RemoteModel]:
         """All that are listed, sorted; waits a few seconds where none is known yet, and never fails."""
         ...
@@ -109,12 +113,19 @@ class Snapshot:
 
     def known(self, target: Target) -> RemoteModel | None:
         """What is known of a target at a provider; None for one of this machine, or where nothing is."""
-        remote = self.remote.get(target.backend) if target.runner is None else None
+        remote = self._remote(target)
         return remote.known(target.model) if remote is not None else None
 
     def told_price(self, target: Target) -> Price | None:
-        remote = self.remote.get(target.backend) if target.runner is None else None
+        remote = self._remote(target)
         return remote.told_price(target.model) if remote is not None else None
+
+    def doubt(self, target: Target) -> str | None:
+        remote = self._remote(target)
+        return remote.doubt(target.model) if remote is not None else None
+
+    def _remote(self, target: Target) -> RemoteModels | None:
+        return self.remote.get(target.backend) if target.runner is None else None
 
     def enter(self) -> None:
         """A generation begins to use it."""

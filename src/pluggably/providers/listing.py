@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -152,11 +151,6 @@ class Listing:
             return "The provider's list of models has not come yet."
         return self._detail
 
-    @property
-    def fetched_at(self) -> datetime | None:
-        """When the list was fetched that is shown now; None where there is none yet."""
-        return None if self._fetched_at is None else datetime.fromtimestamp(self._fetched_at, UTC)
-
     def known(self, model: str) -> RemoteModel | None:
         """What is known now of a model, by the provider's own id, also of one that is in no list. No I/O."""
         found = self._merged.get(model)
@@ -178,6 +172,15 @@ class Listing:
         if said is not None or listed is None or listed.rates_vary:
             return said
         return listed.model.price
+
+    def doubt(self, model: str) -> str | None:
+        """Why a model may not be there, in words to be shown. Of a list that is older than a restart, and of one that
+        never came because nobody asked, nothing is said."""
+        if self._fetched_at is None:
+            return self._detail
+        if not self._told or model in self._told or model in self._facts:
+            return None
+        return f"The list of {self._provider} does not have this model. It is asked for it all the same."
 
     async def models(self) -> list[RemoteModel]:
         """All models that the list has or the operator named, by id. Waits for a list only where there is none yet,

@@ -283,13 +283,6 @@ def test_a_violation_before_a_fault_is_told(tail: bytes) -> None:
     assert told(b'{"model":1,' + tail + b"}")[0][0] == "/model"
 
 
-def test_of_a_repeated_key_the_last_stands() -> None:
-    """As in every other JSON decoder of today."""
-    body: GenerationBody = decode(b'{"model":"a","input":"x","model":"b"}', GenerationBody)
-    assert body.model == "b"
-    assert told(b'{"model":"a","input":"x","model":1}') == [("/model", "must be a string")]
-
-
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
 def test_numbers_that_do_not_fit_are_refused(number: str) -> None:
     """Neither infinity nor a slow conversion of thousands of digits."""

@@ -382,6 +382,17 @@ def test_models_that_are_somewhere_else(models: Models) -> None:
         run(models.registry.get("none"))
 
 
+def test_a_model_that_its_provider_does_not_list_is_doubted(models: Models) -> None:
+    """With the reason; and who is held to a location is told of it only what is there."""
+    far = Facts(RemoteModel(id="y"))
+    models.live.current = snapshot(catalog=Catalog({"far": "remote"}, {}), remote={"far": far})
+    listed, doubted = run(models.registry.get("far/y")), run(models.registry.get("far/z"))
+    assert (listed.status, listed.detail) == ("available", None)
+    assert (doubted.status, doubted.detail) == ("unavailable", "z is not listed")
+    with pytest.raises(ModelNotFound, match="where it must stay"):
+        run(models.registry.get("far/y", "local"))
+
+
 def test_a_model_that_cannot_be_read_is_listed_with_its_error(models: Models) -> None:
     """One broken file does not spoil the list."""
     (models.folder / "tiny.gguf").write_text("broken")
