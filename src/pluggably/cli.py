@@ -8,12 +8,15 @@ pydantic along, which cost a running gateway 9 MB and 0.2 s of its start.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from pluggably import __version__
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -36,6 +39,9 @@ class WrongUse(Exception):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process: 0, 1 where the command failed, 2 where the command line or the config
     is wrong, 130 after Ctrl-C. An error is told on standard error, without a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us (`>&-`): what is said there is not wanted
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     parser = command_parser()
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
@@ -46,9 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(parsed.run(parsed))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`). Nothing more can be written, not even at exit.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Whoever read our output has gone (`| head`), or its disk is full: nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            sys.stderr.write("pluggably: there is no space left for what was to be printed.\n")
         sys.exit(EXIT_FAILED)
     except Exception as error:  # noqa: BLE001  what is not an error of the house is raised again
         sys.exit(_told(error, sys.stderr))
@@ -78,6 +88,7 @@ def command_parser() -> argparse.ArgumentParser:
         description="A self-hosted, pluggable gateway to generative models: one HTTP API in front of many models.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=__version__, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
     _add_run(commands)
@@ -364,8 +375,6 @@ def check_health(given: argparse.Namespace) -> int:
 
 
 def print_version(_: argparse.Namespace) -> int:
-    from pluggably import __version__
-
     _say(__version__)
     return 0
 
@@ -373,10 +382,12 @@ def print_version(_: argparse.Namespace) -> int:
 def create_key(given: argparse.Namespace) -> int:
     import msgspec
 
+    from pluggably.domain.access import MAX_KEY_NAME
+
     scopes = _scopes(given.scope)
     until = _expiry(given.expires)
-    if not 1 <= len(given.name) <= 200:
-        raise WrongUse("--name takes 1 to 200 characters.")
+    if not 1 <= len(given.name) <= MAX_KEY_NAME:
+        raise WrongUse(f"--name takes 1 to {MAX_KEY_NAME} characters.")
     location: Location | None = "local" if given.local else None
     new = _with_keys(given.data_dir, lambda store: store.create(given.name, scopes, until, location))
     if given.json:
@@ -426,7 +437,9 @@ def check_config(given: argparse.Namespace) -> int:
         _count(len(config.routes()), "route"),
         *([_count(len(config.aliases()), "alias", "aliases")] if config.aliases() else []),
     ]
-    subject = f"{settings.config_path} is right" if settings.config_path else "There is no config file, which is right"
+    subject = (
+        f"{settings.config_path} is valid" if settings.config_path else "There is no config file; the defaults apply"
+    )
     _say(f"{subject}: {', '.join(counts)}.")
     return 0
 
@@ -542,6 +555,8 @@ def _print_end(generation: dict[str, Any], errors: TextIO) -> int:
         return EXIT_FAILED
     if generation["finish_reason"] == "length":
         errors.write("The answer was cut at its longest; --max-output-tokens allows more.\n")
+    elif generation["finish_reason"] == "content_filter":
+        errors.write("The answer was refused or cut off by the provider's content filter.\n")
     return 0
 
 

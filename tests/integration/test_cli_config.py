@@ -34,7 +34,7 @@ def test_a_right_config_is_counted(config: CommandLine) -> None:
     (config.folder / "qwen.gguf").write_bytes(b"weights")
     config.environment["GROQ_API_KEY"] = "sekrit-3"
     out, errors = config("check")
-    assert out == f"{path} is right: 3 providers, 1 model, 1 route, 1 alias.\n"
+    assert out == f"{path} is valid: 3 providers, 1 model, 1 route, 1 alias.\n"
     assert errors == f"warning: {path}:7:49: models.chat.targets.1.weight: counts only with `choose: weight`.\n"
     assert not (config.folder / ".local").exists()
 
@@ -46,14 +46,14 @@ def test_weights_that_are_not_there_are_told(config: CommandLine) -> None:
         'models: {a: {weights: "file:gone.gguf"}, b: {weights: "file:folder", runner: command, command: [serve]}}\n'
     )
     out, errors = config("check")
-    assert "is right: 0 providers, 2 models" in out
+    assert "is valid: 0 providers, 2 models" in out
     gone = config.folder / "gone.gguf"
     assert errors == (f"warning: models.a.weights: there is no file {gone}; until there is, the model cannot run.\n")
 
 
 def test_no_config_at_all_is_right(config: CommandLine) -> None:
     """The defaults count."""
-    assert config("check") == ("There is no config file, which is right: 0 providers, 0 models, 0 routes.\n", "")
+    assert config("check") == ("There is no config file; the defaults apply: 0 providers, 0 models, 0 routes.\n", "")
 
 
 @pytest.mark.parametrize("command", ["check", "show"])
@@ -76,7 +76,7 @@ def test_what_is_shown_is_right_and_holds_no_secret(config: CommandLine) -> None
         assert ("sekrit" in out, errors) == (False, "")
         assert yaml.safe_load(out)["server"]["port"] == 99
         (config.folder / "shown.yaml").write_text(out)
-        assert "is right: 3 providers, 1 model, 1 route, 1 alias." in config("check", "--config", "shown.yaml")[0]
+        assert "is valid: 3 providers, 1 model, 1 route, 1 alias." in config("check", "--config", "shown.yaml")[0]
     assert "# From the environment: GROQ_API_KEY, PLUGGABLY_PORT\n" in out
 
 

@@ -95,7 +95,7 @@ def test_an_expiry_is_a_time_or_a_date(pluggably: CommandLine, when: str) -> Non
         (("keys", "create", "--expires", "2020-01-01"), "pluggably: --expires lies in the past."),
         (("keys", "create", "--expires", "999999w"), "pluggably: --expires takes"),
         (("keys", "create", "--scope", "all"), "pluggably: --scope takes admin, generate"),
-        (("keys", "create", "--name", ""), "pluggably: --name takes 1 to 200 characters."),
+        (("keys", "create", "--name", ""), "pluggably: --name takes 1 to 100 characters."),
         (("keys", "list", "--data-dir", "/dev/null"), "pluggably: /dev/null cannot be made: a file stands"),
         (("run", "demo", " "), "pluggably: There is no prompt."),
         (("run", "demo"), "pluggably: There is no prompt."),
@@ -130,7 +130,7 @@ def test_errors_of_the_config_are_told_as_compilers_do(pluggably: CommandLine) -
 
 def test_a_reader_that_leaves_is_no_error(pluggably: CommandLine) -> None:
     """`pluggably keys list | head` ends without a word."""
-    pluggably("keys", "create", "--name", "x" * 200)
+    pluggably("keys", "create", "--name", "x" * 100)
     command = f"({sys.executable} -m pluggably keys list; echo $? >&2) | (sleep 0)"
     pluggably.environment["PYTHONUNBUFFERED"] = "1"
     done = subprocess.run(
@@ -143,6 +143,29 @@ def test_a_reader_that_leaves_is_no_error(pluggably: CommandLine) -> None:
         timeout=60,
     )
     assert done.stderr.strip() in ("0", "1")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told(pluggably: CommandLine) -> None:
+    """In a line, as any other error; and closed streams are no error at all."""
+
+    def shell(redirected: str) -> subprocess.CompletedProcess[str]:
+        command = f"{sys.executable} -m pluggably version {redirected}"
+        return subprocess.run(
+            ["/bin/sh", "-c", command],
+            env=pluggably.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    full = shell(">/dev/full")
+    assert (full.returncode, full.stderr) == (
+        1,
+        "pluggably: there is no space left for what was to be printed.\n",
+    )
+    assert (shell(">&-").returncode, shell("2>&- >&-").returncode) == (0, 0)
 
 
 def test_a_small_command_loads_little(pluggably: CommandLine) -> None:

@@ -151,7 +151,7 @@ def test_a_connection_that_only_sends_line_ends_is_closed(quick: Loopback) -> No
     """Line ends before a request are skipped by the parser, and are no way to hold a connection."""
     with quick.connect() as client:
         client.send(b"\r\n\r\n")
-        client.rest()
+        assert client.is_closed()
 
 
 def test_an_idle_connection_is_closed_after_its_answer(quick: Loopback) -> None:
@@ -574,6 +574,16 @@ def test_http_1_0_closes(server: Loopback) -> None:
         answer = client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert client.is_closed()
+
+
+def test_http_1_0_knows_no_chunks(server: Loopback) -> None:
+    """What has no length comes to such a client as it is, and ends with the connection."""
+    with server.connect() as client:
+        client.send(b"GET /flood HTTP/1.0\r\n\r\n")
+        answer = client.head()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert "transfer-encoding" not in answer.headers
+        assert client.receive().startswith(b"x" * 100)
 
 
 def test_connection_close_is_obeyed(server: Loopback) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from work import lines_run
 
 from pluggably.domain.access import Principal
@@ -175,7 +176,9 @@ def test_the_preset_admin_key_follows_its_variable(tmp_path: Path) -> None:
         await store.set_preset_admin("b" * 32)
         assert list(await store.live()) == [store.digest("b" * 32)]
         await store.revoke("key_admin")
-        await store.set_preset_admin("b" * 32)
+        with capture_logs() as lines:
+            await store.set_preset_admin("b" * 32)
+        assert [line["event"] for line in lines] == ["admin_key_revoked"]
         assert await store.live() == {}
         await store.set_preset_admin(None)
         assert await store.list() == []

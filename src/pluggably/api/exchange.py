@@ -17,6 +17,8 @@ class Exchange(RequestResponseCycle):
 
     # The head, until the first piece of the body comes; None before it is known.
     _head: bytes | None = None
+    # Whether only the end of the connection ends the body: HTTP/1.0 knows no chunks (RFC 9112, section 6.1).
+    _ends_by_closing = False
 
     async def send(self, message: Any) -> None:
         """Raises: RuntimeError for what is no answer: a body without a head, or of another length than the head says, a
@@ -51,8 +53,11 @@ class Exchange(RequestResponseCycle):
         elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in (204, 304):
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            if self.scope["http_version"] == "1.0":
+                self._ends_by_closing = True
+            else:
+                self.chunked_encoding = True
+                lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
             raise RuntimeError("A header of an answer is more than one line.")
@@ -66,7 +71,7 @@ class Exchange(RequestResponseCycle):
         elif self.chunked_encoding:
             end = b"" if more else b"0\r\n\r\n"
             body = b"%x\r\n%s\r\n%s" % (len(body), body, end) if body else end
-        else:
+        elif not self._ends_by_closing:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0 or (self.expected_content_length and not more):
                 raise RuntimeError("The body of an answer has another length than its head says.")

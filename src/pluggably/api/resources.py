@@ -15,7 +15,7 @@ from pluggably.api.bodies import decode
 from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.queries import MAX_PAGE
-from pluggably.domain.access import DEFAULT_SCOPES, ApiKey, Scope
+from pluggably.domain.access import DEFAULT_SCOPES, MAX_KEY_NAME, ApiKey, Scope
 from pluggably.domain.catalog import MODEL_ID, Model
 from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, Location, Routing, TextParameters
 from pluggably.errors import Conflict, InvalidRequest, PluggablyError, ShuttingDown
@@ -77,7 +77,7 @@ class Me(Struct):
 
 
 class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_NAME)]
     scopes: Annotated[list[Scope], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(DEFAULT_SCOPES))
     location: Location | None = None
     expires_at: datetime | None = None

@@ -11,6 +11,7 @@ from pluggably.domain.generation import Location
 
 Scope: TypeAlias = Literal["generate", "models:read", "models:write", "metrics", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
+MAX_KEY_NAME = 100
 DEFAULT_SCOPES: tuple[Scope, ...] = ("generate", "models:read")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import secrets
 import time
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,7 +34,7 @@ MAX_TOKEN_LENGTH = 512
 PRESET_ADMIN_ID = "key_admin"
 _PRESET_TOKEN = re.compile(r"[A-Za-z0-9._~-]{32,512}")
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class NewKey(Struct, frozen=True):
@@ -101,7 +101,8 @@ class KeyStore:
         return new
 
     async def set_preset_admin(self, token: str | None) -> None:
-        """Makes `token`, which the operator chose, the one preset admin key; None takes it away.
+        """Makes `token`, which the operator chose, the one preset admin key; None takes it away. One that was revoked
+        stays so, which is told, since whoever sets the variable expects the key to work.
 
         Raises: StartupError where it would be too easy to guess, or could not be sent in a header."""
         if token is not None and not _PRESET_TOKEN.fullmatch(token):
@@ -110,9 +111,12 @@ class KeyStore:
                 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
         async with self._database.read() as connection:
-            kept = await connection.execute(sa.select(api_keys.c.secret_hmac).where(api_keys.c.id == PRESET_ADMIN_ID))
-            if kept.scalar_one_or_none() == (None if token is None else self.digest(token)):
-                return
+            kept = (await connection.execute(sa.select(api_keys).where(api_keys.c.id == PRESET_ADMIN_ID))).one_or_none()
+        if (kept.secret_hmac if kept is not None else None) == (None if token is None else self.digest(token)):
+            if kept is not None and kept.revoked_at is not None:
+                detail = "The key in PLUGGABLY_ADMIN_KEY was revoked and is refused; set the variable to another one."
+                log.warning("admin_key_revoked", detail=detail)
+            return
         key = ApiKey(id=PRESET_ADMIN_ID, name="PLUGGABLY_ADMIN_KEY", scopes=["admin"], created_at=self._now())
         async with self._database.write() as connection:
             await connection.execute(sa.delete(api_keys).where(api_keys.c.id == PRESET_ADMIN_ID))
@@ -261,4 +265,5 @@ class KeyRing:
                         await self.refresh()
                         seen = version
                 except sa.exc.SQLAlchemyError:
-                    log.warning("The keys could not be read again; those known so far go on.", exc_info=True)
+                    # Those that are known so far go on.
+                    log.warning("keys_not_read", exc_info=True)
