@@ -295,8 +295,9 @@ def logs_page(fields: Mapping[str, str]) -> Iterator[str]:
     yield _made_from("telemetry/logs.py")
     yield (
         "One line an event, to standard error: JSON where that is a pipe or a file, text on a terminal (`log` in the "
-        "[config](config.md)). No prompt, no answer and no secret is ever logged. These fields mean the same in every "
-        "line that has them; an event may have more of its own.\n"
+        "[config](config.md)). No prompt, no answer and no secret is ever logged, but at the level `debug`: that tells "
+        "the text of exceptions, and the last lines of a model's process that ended (`worker_output`), and either may "
+        "quote a request. These fields mean the same in every line that has them; an event may have more of its own.\n"
     )
     yield from _table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in fields.items()))
 

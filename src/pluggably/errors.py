@@ -86,9 +86,12 @@ class PluggablyError(Exception):
         violations: Sequence[Violation] = (),
         retry_after_s: float | None = None,
         headers: dict[str, str] | None = None,
+        for_operators: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        # What only the log and a caller with the scope `admin` are told besides.
+        self.for_operators = for_operators
         self.pointer = pointer
         self.violations = list(violations[:MAX_VIOLATIONS])
         # A backend may say anything here, and a plug-in may pass it on.

@@ -82,6 +82,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
             "alien": {"weights": "file:alien.gguf"},
             "words": served_by_fake("say-3", before="env > worker.env;"),
             "gated": served_by_fake("say-3", before=gate.replace("gate ]", f"{folder}/gate ]"), slots=2),
+            "either": {"targets": ["missing", "failing", "demo"]},
             "narrow": served_by_fake("slow-50-2000", slots=1, queue=1),
             "failing": {
                 "runner": "command",
@@ -173,12 +174,13 @@ def test_an_input_that_is_too_long(client: Client) -> None:
         ("truncated", "truncated|shorter|ends"),
         ("text", "GGUF"),
         ("alien", "architecture"),
-        ("failing", "the frobnicator is bent"),
+        ("failing", "status 3.*the frobnicator is bent"),
         ("no-program", "no-such-program-anywhere"),
     ],
 )
-def test_a_model_that_cannot_start(client: Client, folder: Path, model: str, words: str) -> None:
-    """It is `model_unavailable` with the cause in words and no path of the machine; the list shows it, too."""
+def test_a_model_that_cannot_start(gateway: Gateway, folder: Path, model: str, words: str) -> None:
+    """It is `model_unavailable` with the cause in words and no path of the machine; list and log tell it, too."""
+    client = gateway.client
     for reply in (client.generate(model), client.stream(model).refusal):
         assert reply is not None
         assert (reply.status, reply.error["code"]) == (503, "model_unavailable")
@@ -187,6 +189,35 @@ def test_a_model_that_cannot_start(client: Client, folder: Path, model: str, wor
     listed = model_of(client, model)
     assert listed["status"] == "error"
     assert re.search(words, listed["detail"])
+    (line, *_) = eventually(
+        lambda: [line for line in gateway.log_lines("request") if line.get("model") == model], 5, "it is logged"
+    )
+    assert (line["status"], line["code"]) == (503, "model_unavailable")
+    assert line["detail"]
+
+
+def test_what_a_start_says_is_for_the_operator(client: Client) -> None:
+    """A key without the scope `admin` is told how the process ended, and not its words; nor does the list tell them."""
+    made = client.post("/v1/keys", {"name": "other", "scopes": ["generate", "models:read"]}).json()
+    other = client.with_key(made["secret"])
+    reply = other.generate("failing")
+    assert (reply.status, reply.error["code"]) == (503, "model_unavailable")
+    for told in (reply.error["detail"], model_of(other, "failing")["detail"]):
+        assert "status 3" in told and "frobnicator" not in told
+
+
+def test_a_route_goes_on_after_models_that_cannot_start(client: Client) -> None:
+    """What cannot be described or started is an attempt that failed, and foretold."""
+    answer = client.answer("either", "Hi")
+    assert answer["served_by"]["backend"] == "demo"
+    assert [(one["backend"], one["code"]) for one in answer["attempts"]] == [
+        ("missing", "model_unavailable"),
+        ("failing", "model_unavailable"),
+    ]
+    targets = model_of(client, "either")["targets"]
+    assert [one["position"] for one in targets] == [1, 2, 3]
+    assert "nosuch.gguf" in targets[0]["reason"] and "status 3" in targets[1]["reason"]
+    assert "fail" not in targets[2]["reason"]
 
 
 # ── start, queue, end ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -165,23 +165,43 @@ def test_the_signal_is_passed_on_once(tmp_path):
 
 
 def test_an_early_end_is_told_with_its_cause(tmp_path):
-    """A start whose process ends is told with the log's first error, without paths and without the secret."""
+    """A start whose process ends is told with its status, and for operators with the log's first error, without paths
+    and without secrets: those of headers, of its variables, and what its command has from variables of ours."""
     program = (
-        "import sys\n"
+        "import os, sys\n"
         "print('info: starting', flush=True)\n"
-        "sys.stderr.write('0.00.1 E open: no such file /home/someone/models/x.bin, key=s3cret-s3cret\\n')\n"
+        "sys.stderr.write('0.00.1 E open: no such file /home/someone/models/x.bin, key=s3cret-s3cret, '\n"
+        "    + os.environ['TOKEN'] + ', ' + sys.argv[1] + '\\n')\n"
         "sys.stderr.write('0.00.2 E main: giving up\\n')\n"
         "sys.exit(3)"
     )
 
     async def scenario():
         headers = {"Authorization": "Bearer s3cret-s3cret"}
-        async with worker_of(python(program), headers=headers) as worker:
+        environment = {**os.environ, "OURS": "of-our-own"}
+        command, env = [*python(program), "--token=of-our-own"], {"TOKEN": "t0ken-t0ken"}
+        async with worker_of(command, headers=headers, env=env, environment=environment) as worker:
             with pytest.raises(ModelUnavailable) as refused:
                 await worker.start()
-            assert "ended while it loaded" in refused.value.detail
-            assert "open: no such file x.bin, key=…" in refused.value.detail
+            assert "ended while it loaded (status 3)" in refused.value.detail
+            assert "open" not in refused.value.detail
+            assert refused.value.for_operators == "Its log says: open: no such file x.bin, key=…, …, --token=…"
             assert worker.exit_code == 3
+            assert not any("t0ken" in line or "of-our-own" in line for line in worker.log)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_signal_during_the_load_is_told(guarded):
+    """The signal is the cause, not the last line, whatever it says."""
+    program = "import os; print('error: none', flush=True); os.kill(os.getpid(), 9)"
+
+    async def scenario():
+        async with worker_of(python(program), guarded=guarded) as worker:
+            with pytest.raises(ModelUnavailable, match="signal 9, SIGKILL") as refused:
+                await worker.start()
+            assert refused.value.for_operators == "Its log ends with: error: none"
 
     asyncio.run(scenario())
 
@@ -191,8 +211,9 @@ def test_a_program_that_is_not_there():
 
     async def scenario():
         async with worker_of(["/nowhere/serve"]) as worker:
-            with pytest.raises(ModelUnavailable, match="cannot start serve: No such file"):
+            with pytest.raises(ModelUnavailable, match="status 127") as refused:
                 await worker.start()
+            assert "cannot start serve: No such file" in refused.value.for_operators
         async with worker_of(["/nowhere/serve"], guarded=False) as worker:
             with pytest.raises(ModelUnavailable, match="serve cannot be started: No such file"):
                 await worker.start()
@@ -292,8 +313,9 @@ def test_an_endless_line_is_cut():
 
     async def scenario():
         async with worker_of(python(program)) as worker:
-            with pytest.raises(ModelUnavailable, match="line 199"):
+            with pytest.raises(ModelUnavailable) as refused:
                 await worker.start()
+            assert refused.value.for_operators == "Its log ends with: line 199"
             assert len(worker.log) == 50
 
     asyncio.run(scenario())
@@ -314,8 +336,9 @@ def test_announcements_are_checked(line, reason):
     async def scenario():
         program = f"import sys; print({line!r}, flush=True); sys.exit(1)"
         async with worker_of(python(program), address="announced") as worker:
-            with pytest.raises(ModelUnavailable, match=reason):
+            with pytest.raises(ModelUnavailable) as refused:
                 await worker.start()
+            assert reason in refused.value.for_operators
 
     asyncio.run(scenario())
 

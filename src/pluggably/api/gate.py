@@ -182,7 +182,8 @@ class Gate:
         return await route.handler(request)
 
     async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
-        answer = problem_answer(error, request.id)
+        is_operator = request.principal is not None and request.principal.has("admin")
+        answer = problem_answer(error, request.id, for_operators=is_operator)
         answer.raw_headers.append((b"x-request-id", request.id.encode()))
         await answer(request.scope, request.body, send)  # type: ignore[arg-type]
 

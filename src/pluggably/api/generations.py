@@ -41,8 +41,8 @@ from pluggably.domain.generation import (
     ToolResult,
     with_own_ids,
 )
-from pluggably.errors import NotAcceptable, UnsupportedModality, UnsupportedParameter, Violation
-from pluggably.gateway.dispatch import Dispatch
+from pluggably.errors import GatewayError, NotAcceptable, UnsupportedModality, UnsupportedParameter, Violation
+from pluggably.gateway.dispatch import Dispatch, Run
 from pluggably.gateway.registry import Registry
 
 
@@ -100,18 +100,25 @@ class Generations:
         _check_acceptable(http)
         if may_nest(raw, http.limits.nesting):
             check_nesting(_free_forms(body), http.limits.nesting)
-        route, made = await self._registry.meaning(body.model)
-        # From here to the start of the run nothing is awaited: a reload would make the route that of another config.
-        request = resolved(body, made, self._registry.usual_modality(route))
-        request.hops = _hops(http)
-        is_small = len(raw) <= SMALL_BYTES
-        run = self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
+        try:
+            run = await self._started(http, body, is_small=len(raw) <= SMALL_BYTES)
+        except GatewayError as error:
+            # There was no run to tell the log of it.
+            http.line.model, http.line.detail = body.model, error.detail
+            raise
         http.line = run.line
         if body.stream:
             return EventStream(run)
         async for _ in run.events():
             pass
         return JsonAnswer(run.generation())
+
+    async def _started(self, http: HttpRequest, body: GenerationBody, *, is_small: bool) -> Run:
+        route, made = await self._registry.meaning(body.model)
+        # From here to the start of the run nothing is awaited: a reload would make the route that of another config.
+        request = resolved(body, made, self._registry.usual_modality(route))
+        request.hops = _hops(http)
+        return self._dispatch.start(request, http.id, promise=http.caller.location, is_small=is_small)
 
 
 def resolved(body: GenerationBody, made: Sequence[Modality] | None, usual: Modality = "text") -> GenerationRequest:

@@ -165,7 +165,7 @@ class JsonAnswer(Response):
         ]
 
 
-def problem_answer(error: PluggablyError, request_id: str) -> Response:
+def problem_answer(error: PluggablyError, request_id: str, *, for_operators: bool = False) -> Response:
     """An error as an answer of its own."""
     headers = dict(error.headers)
     if error.retry_after_s is not None:
@@ -173,4 +173,6 @@ def problem_answer(error: PluggablyError, request_id: str) -> Response:
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     problem = error.problem(request_id)
+    if for_operators and error.for_operators is not None:
+        problem = msgspec.structs.replace(problem, detail=f"{problem.detail} {error.for_operators}")
     return Response(encode(problem), error.status, headers, "application/problem+json")

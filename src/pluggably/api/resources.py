@@ -108,7 +108,8 @@ class Models:
 
     async def list(self, http: HttpRequest) -> Answer:
         query, promise = http.query, http.caller.location
-        models = [model for model in await self._registry.models(promise) if _passes(model, query)]
+        found = await self._registry.models(promise, for_operators=http.caller.has("admin"))
+        models = [model for model in found if _passes(model, query)]
         page = _page(models, lambda model: model.id, query)
         problems = self._registry.list_problems(promise)
         warnings = [ListWarning(backend, detail) for backend, detail in sorted(problems.items())]
@@ -117,7 +118,7 @@ class Models:
     async def get(self, http: HttpRequest) -> Answer:
         """A model, with what would become of each of its targets if it were asked for now."""
         name = _model_id(http)
-        model = await self._registry.get(name, http.caller.location)
+        model = await self._registry.get(name, http.caller.location, for_operators=http.caller.has("admin"))
         route = self._live.current.catalog.resolve(name)
         modality = self._registry.usual_modality(route)
         asked = GenerationRequest(
@@ -127,7 +128,8 @@ class Models:
             routing=_routing(http.query),
             stream=True,
         )
-        model.targets = self._dispatch.explain(route, asked, http.caller.location)
+        prospects = self._dispatch.explain(route, asked, http.caller.location)
+        model.targets = await self._registry.with_troubles(route, prospects)
         return JsonAnswer(model)
 
     async def register(self, http: HttpRequest) -> Answer:

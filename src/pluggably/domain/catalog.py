@@ -181,10 +181,11 @@ class Description(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """How a local model stands, as the list of models tells it."""
+    """How a local model stands, as the list of models tells it; `for_operators` to those with the scope `admin`."""
 
     status: ModelStatus
     detail: str | None = None
+    for_operators: str | None = None
     last_used_at: datetime | None = None
 
 

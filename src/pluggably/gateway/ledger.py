@@ -9,10 +9,14 @@ from decimal import Decimal
 
 from pluggably.domain.catalog import Price, Target
 from pluggably.domain.generation import Breakdown, Generation, Usage
+from pluggably.errors import ModelUnavailable, Overloaded, ShuttingDown
 from pluggably.gateway.prices import Prices, decimal_text
 from pluggably.telemetry.logs import RequestLine
 from pluggably.telemetry.metrics import Metrics
 from pluggably.telemetry.tally import Count, Distribution
+
+# The errors whose details are words of this gateway, and quote nothing.
+OUR_OWN = frozenset((ModelUnavailable.code, Overloaded.code, ShuttingDown.code))
 
 
 class Ledger:
@@ -56,7 +60,11 @@ class Ledger:
         line.backend_model = target.model
         line.modality = generation.modality
         line.generation_status = generation.status
-        line.code = generation.error.code if generation.error else None
+        error = generation.error
+        if error is not None:
+            line.code, line.backend_status = error.code, error.backend_status
+            # What a backend says may quote the request.
+            line.detail = error.detail if error.code in OUR_OWN else None
         line.finish_reason = generation.finish_reason
         line.input_tokens = usage.input_tokens
         line.output_tokens = usage.output_tokens

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from pluggably.domain.catalog import (
     Capabilities,
     Description,
@@ -16,6 +18,7 @@ from pluggably.domain.catalog import (
     Model,
     ModelStatus,
     Price,
+    Prospect,
     RemoteModel,
     Route,
     Standing,
@@ -23,7 +26,7 @@ from pluggably.domain.catalog import (
     WorkerReport,
 )
 from pluggably.domain.generation import Location, Modality
-from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, PermissionDenied, PluggablyError
+from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, ModelUnavailable, PermissionDenied, PluggablyError
 from pluggably.gateway.snapshot import Live, Snapshot
 
 T = TypeVar("T")
@@ -74,9 +77,9 @@ class Registry:
         self.changing = asyncio.Lock()
         self._modalities: dict[str, Sequence[Modality] | None] = {}
 
-    async def models(self, promise: Location | None = None) -> list[Model]:
+    async def models(self, promise: Location | None = None, *, for_operators: bool = False) -> list[Model]:
         """Every local model, route and alias, and what the providers list; with a `promise` what may be asked by a key
-        whose data goes to this location only, as it is to that key."""
+        whose data goes to this location only, as it is to that key. Operators are told more of what is wrong."""
         snapshot = self._live.current
         listed = await asyncio.gather(*(remote.models() for remote in snapshot.remote.values()))
         found = {
@@ -87,7 +90,7 @@ class Registry:
         }
         for name in snapshot.catalog.names():
             with suppress(ModelNotFound):  # removed since
-                found[name] = await self._told(snapshot, name, promise)
+                found[name] = await self._told(snapshot, name, promise, for_operators)
         return [found[name] for name in sorted(found)]
 
     def list_problems(self, location: Location | None = None) -> dict[str, str]:
@@ -99,17 +102,17 @@ class Registry:
             if remote.detail is not None and location in (None, snapshot.catalog.location(provider))
         }
 
-    async def get(self, name: str, promise: Location | None = None) -> Model:
+    async def get(self, name: str, promise: Location | None = None, *, for_operators: bool = False) -> Model:
         """What is known of a model now, to whoever is promised that location. Raises: ModelNotFound."""
         while True:
             snapshot = self._live.current
             try:
-                return await self._told(snapshot, name, promise)
+                return await self._told(snapshot, name, promise, for_operators)
             except ModelNotFound:
                 if snapshot is self._live.current:
                     raise
 
-    async def _told(self, snapshot: Snapshot, name: str, promise: Location | None = None) -> Model:
+    async def _told(self, snapshot: Snapshot, name: str, promise: Location | None, for_operators: bool) -> Model:
         """Raises: ModelNotFound, also where no target keeps the promise."""
         catalog = snapshot.catalog
         route = catalog.resolve(name)
@@ -117,7 +120,7 @@ class Registry:
         targets = [target for target in route.targets if promises <= {target.location}]
         if not targets:
             raise ModelNotFound("No target of this model keeps its data where it must stay.")
-        models = [await self._model(snapshot, target) for target in targets]
+        models = [await self._model(snapshot, target, for_operators) for target in targets]
         model = models[0] if len(models) == 1 else _common(models)
         model.id = name
         if catalog.is_alias(name) or catalog.is_route(name):
@@ -143,19 +146,30 @@ class Registry:
                 return route, made
 
     async def modalities(self, route: Route) -> Sequence[Modality] | None:
-        """What the targets of a route make; None where that is not known of all. Local weights are asked once."""
+        """What the targets of a route make; None where that is not known of all. Local weights are asked once.
+
+        A target that cannot be described makes nothing: the attempt at it fails, and the next target's turn comes.
+
+        Raises: ModelUnavailable where no target is left."""
         made: list[Modality] = []
         known = self._modalities  # a reload meanwhile begins another
+        trouble: PluggablyError | None = None
         for target in route.targets:
             if target.runner is None:
                 return None
             if target.backend not in known:
-                described = (await self._pool.describe(target.backend)).output_modalities
+                try:
+                    described = (await self._pool.describe(target.backend)).output_modalities
+                except PluggablyError as error:
+                    trouble = trouble or error
+                    continue
                 known[target.backend] = list(described) if described is not None else None
             one = known[target.backend]
             if one is None:
                 return None
             made += one
+        if trouble is not None and not made:
+            raise _unavailable(trouble)
         return made
 
     def usual_modality(self, route: Route) -> Modality:
@@ -169,6 +183,32 @@ class Registry:
         made = facts.output_modalities if facts is not None else None
         return made[0] if made else "text"
 
+    async def with_troubles(self, route: Route, prospects: Sequence[Prospect]) -> list[Prospect]:
+        """What would become of a route's targets, with what now stands against those of this machine."""
+        troubles: dict[str, str] = {}
+        for target in (*route.targets, *route.on_context_length, *route.on_content_filter):
+            if target.runner is not None:
+                with suppress(ModelNotFound):  # removed since
+                    trouble = await self._trouble(target.backend)
+                    troubles.update({target.backend: trouble} if trouble is not None else {})
+        return [
+            msgspec.structs.replace(one, reason=f"{one.reason}; it would fail now: {troubles[one.backend]}")
+            if one.backend in troubles
+            else one
+            for one in prospects
+        ]
+
+    async def _trouble(self, model_id: str) -> str | None:
+        """Why a local model could not serve now, as far as that is known. Raises: ModelNotFound."""
+        standing = self._pool.standing(model_id)
+        if standing.status == "loaded":
+            return None
+        try:
+            await self._pool.describe(model_id)
+        except PluggablyError as error:
+            return error.detail
+        return standing.detail
+
     def forget_all(self) -> None:
         """The local models may not be what they were."""
         self._modalities = {}
@@ -176,10 +216,10 @@ class Registry:
     def workers(self) -> list[WorkerReport]:
         return self._pool.workers()
 
-    async def _model(self, snapshot: Snapshot, target: Target) -> Model:
+    async def _model(self, snapshot: Snapshot, target: Target, for_operators: bool) -> Model:
         local = snapshot.catalog.local(target.backend) if target.runner is not None else None
         if local is not None:
-            return await self._describe(local)
+            return await self._describe(local, for_operators)
         facts = snapshot.known(target) or RemoteModel(id=target.model)
         model = _remote_model(target.backend, facts, target.location)
         model.detail = snapshot.doubt(target)
@@ -187,15 +227,16 @@ class Registry:
             model.status = "unavailable"
         return model
 
-    async def _describe(self, local: LocalModel) -> Model:
+    async def _describe(self, local: LocalModel, for_operators: bool) -> Model:
         standing = self._pool.standing(local.id)
+        more = standing.for_operators if for_operators else None
         model = Model(
             id=local.id,
             location="local",
             free=True,
             backends=[local.id],
             status=standing.status,
-            detail=standing.detail,
+            detail=standing.detail if more is None else f"{standing.detail} {more}",
             source=local.source,
             last_used_at=standing.last_used_at,
             price=FREE,
@@ -203,7 +244,9 @@ class Registry:
         try:
             described = await self._pool.describe(local.id)
         except PluggablyError as error:
-            model.status, model.detail = "error", error.detail
+            # What is loaded serves on, also where its file has gone since.
+            model.status = "loaded" if standing.status == "loaded" else "error"
+            model.detail = error.detail
             return model
         model.name = described.name
         model.license = described.license
@@ -312,6 +355,11 @@ class Registry:
         if not is_allowed:
             raise InvalidRequest("/source: is no file in a folder that the operator allows", pointer="/source")
         return real
+
+
+def _unavailable(error: PluggablyError) -> PluggablyError:
+    """Whatever is wrong with a model, a client that asks for it did nothing wrong."""
+    return error if isinstance(error, ModelUnavailable | ModelNotFound) else ModelUnavailable(error.detail)
 
 
 def _remote_model(provider: str, facts: RemoteModel, location: Location) -> Model:

@@ -1,4 +1,5 @@
-"""What of this machine workers may use. So far the processor; GPUs and memory will be told of here too.
+"""What of this machine workers may use, and what they hold. So far the processor and memory; GPUs will be told
+of here too.
 
 What surprises: inside a container the number of cores that the system tells is the host's; what counts there is the
 control group's quota, and a worker with 64 threads on a quota of 2 cores crawls.
@@ -26,3 +27,21 @@ def usable_cores(cgroup: Path = CGROUP_ROOT) -> int:
             if quota != "max" and int(quota) > 0 and int(period) > 0:
                 return max(1, min(cores, math.ceil(int(quota) / int(period))))
     return max(1, cores)
+
+
+def memory_bytes(pid: int) -> int | None:
+    """What a process and its children hold in RAM; None where this system does not say.
+
+    Source: proc(5): the second number of `statm` is the resident set in pages; `children` lists a thread's."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    pids = [pid]
+    try:
+        while pids:
+            root = Path("/proc", str(pids.pop()))
+            total += int((root / "statm").read_text().split()[1]) * page_bytes
+            for thread in (root / "task").iterdir():
+                pids += [int(child) for child in (thread / "children").read_text().split()]
+    except (OSError, ValueError, IndexError):
+        return total or None
+    return total

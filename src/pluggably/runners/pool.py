@@ -35,7 +35,8 @@ from pluggably.errors import (
     ShuttingDown,
 )
 from pluggably.net.http import HttpClient
-from pluggably.runners.devices import usable_cores
+from pluggably.runners.backoff import Failure, Kind, failure
+from pluggably.runners.devices import memory_bytes, usable_cores
 from pluggably.runners.runner import Launch, Placement, ServerRunner
 from pluggably.runners.supervisor import StartLimits, Worker, free_port
 from pluggably.wire.codec import Codec
@@ -56,8 +57,9 @@ RETIRING_LOOK_S = 0.1
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
     """Units: seconds, where `_s`. `keep_alive_s` is how long a worker stays without a generation, where neither the
-    request nor the model says; infinite is for ever. After a crash the next start waits `first_backoff_s`, twice as
-    long after each further one up to `longest_backoff_s`, until a worker has been well for `stable_s`."""
+    request nor the model says; infinite is for ever. After a start that failed the next one waits `first_backoff_s`,
+    twice as long after each further one up to `longest_backoff_s`, until a worker has been well for `stable_s`. A crash
+    counts as such a start, but the first one is followed by a start at once: whoever asks again is then served."""
 
     keep_alive_s: float = 300.0
     start: StartLimits = StartLimits()
@@ -266,17 +268,6 @@ class _Lease:
         self.keep_alive_s = keep_alive_s
 
 
-class _Failure:
-    """Why the last worker ended or did not start, and until when no other is tried."""
-
-    __slots__ = ("count", "detail", "until")
-
-    def __init__(self, detail: str, count: int, until: float) -> None:
-        self.detail = detail
-        self.count = count
-        self.until = until
-
-
 class _Lane:
     """One model: see the head of the file."""
 
@@ -289,13 +280,15 @@ class _Lane:
         self._running: set[_Lease] = set()
         self._worker: Worker | None = None
         self._endpoint: Endpoint | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[bool] | None = None
+        # Whether the worker has had a request; from then on its output may quote one.
+        self._has_served = False
         self._unloading: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
         self._keep_alive_s = self._default_keep_alive_s()
-        self._failure: _Failure | None = None
+        self._failure: Failure | None = None
         self._described: tuple[Any, Description] | None = None
         self._ready_since = 0.0
         self._started_at = datetime.now(UTC)
@@ -371,6 +364,7 @@ class _Lane:
     def _grant(self) -> None:
         while self._endpoint is not None and self._waiting and len(self._running) < self.model.slots:
             lease = self._waiting.popleft()
+            self._has_served = True
             lease.granted_at = self._pool.now()
             self._last_used_at = datetime.now(UTC)
             self._running.add(lease)
@@ -386,14 +380,18 @@ class _Lane:
         """Raises: ModelUnavailable, ShuttingDown."""
         self._refuse_while_closing()
         if self._failure is not None:
-            self._failure.until = 0.0
+            self._failure = msgspec.structs.replace(self._failure, until=0.0)
         while self._unloading is not None:
             await asyncio.shield(self._unloading)
         self._refuse_while_closing()
         if not self.has_worker:
             self._begin_start()
-        if self._starting is not None:
-            await asyncio.wait((self._starting,))
+        starting = self._starting
+        if starting is not None:
+            await asyncio.wait((starting,))
+            # One that is to be unloaded when idle may be on its way out again.
+            if not starting.cancelled() and starting.result():
+                return
         if not self._is_ready:
             raise self._unavailable()
 
@@ -403,10 +401,11 @@ class _Lane:
         self._started_at = datetime.now(UTC)
         self._starting = asyncio.get_running_loop().create_task(self._start())
 
-    async def _start(self) -> None:
-        """Never raises: what goes wrong is told to those who wait."""
+    async def _start(self) -> bool:
+        """Whether the worker is ready. Never raises: what goes wrong is told to those who wait."""
         try:
             await self._start_worker()
+            return True
         except asyncio.CancelledError:
             # Only `unload` cancels a start, and it has told those who waited.
             self._worker = None
@@ -418,6 +417,7 @@ class _Lane:
         finally:
             self._starting = None
             self._advance()
+        return False
 
     async def _start_worker(self) -> None:
         description = await self.describe()
@@ -425,6 +425,7 @@ class _Lane:
         launch = await asyncio.to_thread(self._runner.launch, self.model, self._options, description, placement)
         codec, options = self._pool.codec(launch)
         self._worker = worker = self._pool.worker(launch, placement.port, self._on_exit)
+        self._has_served = False
         url = await worker.start()
         self._endpoint = Endpoint(
             base_url=f"{url}{launch.base_path}",
@@ -443,9 +444,14 @@ class _Lane:
     def _fail_start(self, error: PluggablyError) -> None:
         worker, self._worker = self._worker, None
         had_process = worker is not None and worker.pid is not None
-        self._record_failure(error.detail, wait=had_process)
-        last_lines = [] if worker is None else list(worker.log)[-LOGGED_LINES:]
-        log.warning("model_load_failed", model=self.model.id, error=error.detail, log=last_lines)
+        self._record_failure("start" if had_process else "look", error.detail, error.for_operators)
+        log.warning(
+            "model_load_failed",
+            model=self.model.id,
+            error=error.detail,
+            cause=error.for_operators,
+            log=None if worker is None else _last_lines(worker),
+        )
         self._refuse_waiting(self._unavailable)
 
     async def describe(self) -> Description:
@@ -473,32 +479,53 @@ class _Lane:
         self._worker = None
         self._running.clear()
         self._cancel_idle_timer()
-        detail = f"The model's process ended ({_exit_words(worker.exit_code)}): {worker.error()}"
         if self._pool.now() - self._ready_since >= self._pool.settings.stable_s:
             self._failure = None
-        self._record_failure(detail, wait=True)
-        log.error(
-            "worker_ended", model=self.model.id, pid=worker.pid, error=detail, log=list(worker.log)[-LOGGED_LINES:]
-        )
-        self._refuse_waiting(self._unavailable)
+        detail = f"The model's process ended ({worker.how_it_ended()})."
+        last_words = None if self._has_served else worker.last_words()
+        self._record_failure("crash", detail, last_words)
+        self._tell_end(worker, detail, last_words)
+        if self._is_resting:
+            self._refuse_waiting(self._unavailable)
+        else:
+            self._advance()
 
-    def _record_failure(self, detail: str, *, wait: bool) -> None:
-        """`wait`: whether a next start has to wait; a look at a missing file costs nothing."""
+    def _tell_end(self, worker: Worker, detail: str, last_words: str | None) -> None:
+        """What a worker has said since its first request may quote one, and is for the level `debug` alone."""
+        told = {"model": self.model.id, "pid": worker.pid}
+        lines = _last_lines(worker)
+        if self._has_served:
+            log.error("worker_ended", **told, error=detail, hint="Its last lines are logged at the level debug.")
+            log.debug("worker_output", **told, log=lines)
+        else:
+            log.error("worker_ended", **told, error=detail, cause=last_words, log=lines)
+
+    def _record_failure(self, kind: Kind, detail: str, for_operators: str | None) -> None:
         settings = self._pool.settings
-        count = (self._failure.count if self._failure else 0) + wait
-        wait_s = min(settings.first_backoff_s * 2 ** max(0, count - 1), settings.longest_backoff_s) if wait else 0.0
-        self._failure = _Failure(detail, min(count, 60), self._pool.now() + wait_s)
+        self._failure = failure(
+            self._failure,
+            kind,
+            detail,
+            for_operators,
+            now=self._pool.now(),
+            first_s=settings.first_backoff_s,
+            longest_s=settings.longest_backoff_s,
+        )
 
     def _unavailable(self) -> ModelUnavailable:
         if self._failure is None:
             return ModelUnavailable(
                 f"The model {self.model.id} is not loaded; ask again to load it.", retry_after_s=1.0
             )
-        left_s = max(0.0, self._failure.until - self._pool.now())
-        return ModelUnavailable(self._failure.detail, retry_after_s=max(1.0, float(math.ceil(left_s))))
+        return self._failure.unavailable(self._pool.now())
+
+    @property
+    def _is_resting(self) -> bool:
+        """Whether no other start is tried yet."""
+        return self._failure is not None and self._pool.now() < self._failure.until
 
     def _refuse_in_backoff(self) -> None:
-        if self._failure is not None and not self.has_worker and self._pool.now() < self._failure.until:
+        if self._is_resting and not self.has_worker:
             raise self._unavailable()
 
     def _refuse_while_closing(self) -> None:
@@ -569,14 +596,15 @@ class _Lane:
 
     def standing(self) -> Standing:
         status: ModelStatus = "available"
-        detail = None
+        detail = for_operators = None
         if self._is_ready:
             status = "loaded"
         elif self._starting is not None:
             status = "loading"
         elif self._failure is not None:
             status, detail = "error", self._failure.detail
-        return Standing(status=status, detail=detail, last_used_at=self._last_used_at)
+            for_operators = self._failure.for_operators
+        return Standing(status=status, detail=detail, for_operators=for_operators, last_used_at=self._last_used_at)
 
     def report(self) -> WorkerReport | None:
         worker = self._worker
@@ -593,7 +621,7 @@ class _Lane:
             queue_length=len(self._waiting),
             started_at=self._started_at,
             idle_s=None if self._idle_since is None else round(now - self._idle_since, 3),
-            memory_bytes=None if worker.pid is None else _memory_bytes(worker.pid),
+            memory_bytes=None if worker.pid is None else memory_bytes(worker.pid),
         )
 
     def _default_keep_alive_s(self) -> float:
@@ -609,23 +637,5 @@ def _shutting_down() -> ShuttingDown:
     return ShuttingDown("The gateway is shutting down; ask again in a moment.", retry_after_s=5.0)
 
 
-def _exit_words(code: int | None) -> str:
-    if code is None:
-        return "status unknown"
-    return f"signal {-code}" if code < 0 else f"status {code}"
-
-
-def _memory_bytes(pid: int) -> int | None:
-    """Source: proc(5): the second number of `statm` is the resident set in pages; `children` lists a thread's."""
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    pids = [pid]
-    try:
-        while pids:
-            root = Path("/proc", str(pids.pop()))
-            total += int((root / "statm").read_text().split()[1]) * page_bytes
-            for thread in (root / "task").iterdir():
-                pids += [int(child) for child in (thread / "children").read_text().split()]
-    except (OSError, ValueError, IndexError):
-        return total or None
-    return total
+def _last_lines(worker: Worker) -> list[str]:
+    return list(worker.log)[-LOGGED_LINES:]

@@ -34,6 +34,7 @@ WorkerState: TypeAlias = Literal["starting", "ready", "stopping", "exited"]
 LOG_LINES = 50
 LOG_LINE_BYTES = 4096
 STOP_GRACE_S = 3.0
+SECRET_LENGTH = 6
 # How long the last lines may take to come after an exit: a grandchild that left the group may hold the pipes open.
 LAST_LINES_S = 1.0
 PROBE_PATIENCE = Patience(first_event_s=5.0, idle_s=5.0, total_s=5.0)
@@ -92,8 +93,7 @@ class Worker:
         self.pid: int | None = None
         self.exit_code: int | None = None
         self._environment = {**inherited(environment), **launch.env}
-        # A header's last word: `Bearer <secret>`. A server that prints its settings must not print it to a client.
-        self._secrets = [word for value in launch.headers.values() if len(word := value.rpartition(" ")[2]) >= 8]
+        self._secrets = _secrets(launch, environment)
         self._http = http
         self._limits = limits
         self._on_exit = on_exit
@@ -105,14 +105,13 @@ class Worker:
         self._announced_error: str | None = None
         self._transport: asyncio.SubprocessTransport | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._was_ready = False
         self._has_exited = False
         self._last_activity = self._loop.time()
 
     async def start(self) -> str:
         """Returns the worker's address when it is ready. If it raises, or is cancelled, the worker is gone.
 
-        Raises: ModelUnavailable with the cause as the worker's log tells it."""
+        Raises: ModelUnavailable, for operators with the cause as the worker's log tells it."""
         limits = self._limits
         if self.launch.start_timeout_s is not None:
             limits = msgspec.structs.replace(limits, total_s=self.launch.start_timeout_s)
@@ -120,12 +119,11 @@ class Worker:
             await self._spawn()
             url = await self._become_ready(limits)
             if self._has_exited:
-                raise ModelUnavailable(f"The model's process ended while it loaded: {self.error()}")
+                raise self._ended_early()
         except BaseException:
             await self.stop(grace_s=0)
             raise
         self.state = "ready"
-        self._was_ready = True
         return url
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
@@ -141,17 +139,22 @@ class Worker:
     async def exited(self) -> None:
         await asyncio.shield(self._exited)
 
-    def error(self) -> str:
-        """What its log gives as the cause of its end, fit to be shown: no path but a file's name.
+    def how_it_ended(self) -> str:
+        """The status or the signal, in words."""
+        return exit_words(self.exit_code, is_guarded=self.launch.guarded)
 
-        While it loads that is the first error, which those after it only wrap; later it is the last one."""
+    def last_words(self) -> str | None:
+        """What its log says of its end, in a sentence without paths. To be told only of a worker that has had no
+        request yet: what it says later may quote one.
+
+        The cause is the first error, which those after it only wrap. One that a signal ended could not tell the cause,
+        and a line that is no error tells none."""
         errors = [found for line in self.log if (found := _ERROR_LINE.match(line))]
-        if errors:
-            found = errors[-1] if self._was_ready else errors[0]
-            return _without_paths(found["text"] or found[0])
+        if errors and signal_of(self.exit_code, is_guarded=self.launch.guarded) is None:
+            return f"Its log says: {_without_paths(errors[0]['text'] or errors[0][0])}"
         if self._announced_error is not None:
-            return self._announced_error
-        return _without_paths(self.log[-1]) if self.log else "it left no word in its log"
+            return f"It says: {self._announced_error}"
+        return f"Its log ends with: {_without_paths(self.log[-1])}" if self.log else None
 
     # ── the start ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,11 +192,17 @@ class Worker:
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if self._exited.done():
-                    raise ModelUnavailable(f"The model's process ended while it loaded: {self.error()}")
+                    raise self._ended_early()
             return probe.result()
         finally:
             probe.cancel()
             await asyncio.wait((probe,))
+
+    def _ended_early(self) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"The model's process ended while it loaded ({self.how_it_ended()}). The gateway's log has more.",
+            for_operators=self.last_words(),
+        )
 
     async def _probe(self) -> str:
         """Asks until the worker answers that it is ready; returns its address."""
@@ -227,9 +236,12 @@ class Worker:
         if is_output and self.launch.address == "announced" and line.startswith("{"):
             self._take_announcement(line)
         elif line:
-            for secret in self._secrets:
-                line = line.replace(secret, "…")
-            self.log.append(line)
+            self.log.append(self._masked(line))
+
+    def _masked(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, "…")
+        return line
 
     def _take_announcement(self, line: str) -> None:
         if self._address.done():
@@ -240,7 +252,7 @@ class Worker:
             said = {}
         url, error = said.get("ready"), said.get("error")
         if isinstance(error, str):
-            self._announced_error = error
+            self._announced_error = self._masked(error)
         elif isinstance(url, str) and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
             self._address.set_result(url)
         else:
@@ -326,6 +338,38 @@ class _Streams(asyncio.SubprocessProtocol):
     def _finish_if_over(self) -> None:
         if not self._open:
             self._worker.finished()
+
+
+def exit_words(code: int | None, *, is_guarded: bool) -> str:
+    """How a process ended: `status 3`, or `signal 9, SIGKILL`."""
+    number = signal_of(code, is_guarded=is_guarded)
+    if number is None:
+        return "status unknown" if code is None else f"status {code}"
+    hint = ", as when memory runs out" if number == signal.SIGKILL else ""
+    return f"signal {number.value}, {number.name}{hint}"
+
+
+def signal_of(code: int | None, *, is_guarded: bool) -> signal.Signals | None:
+    """The signal that ended a process; the guard tells its command's as shells do, as 128 and its number."""
+    number = 0 if code is None else -code if code < 0 else code - 128 if is_guarded else 0
+    try:
+        return signal.Signals(number)
+    except ValueError:
+        return None
+
+
+def _secrets(launch: Launch, environment: Mapping[str, str]) -> list[str]:
+    """What a worker may know and must not print into our log: the last word of each header (`Bearer <secret>`), the
+    values of its own variables, and what its command has from variables of ours that it does not get. What is shorter
+    than SECRET_LENGTH hides nothing, and would be masked in every other word."""
+    found = {value.rpartition(" ")[2] for value in launch.headers.values()} | set(launch.env.values())
+    found |= {
+        value
+        for name, value in environment.items()
+        if len(value) >= SECRET_LENGTH and not _INHERITED.match(name) and any(value in word for word in launch.command)
+    }
+    # The longest first, or a part of one that holds another would be left.
+    return sorted((value for value in found if len(value) >= SECRET_LENGTH), key=len, reverse=True)
 
 
 def _without_paths(line: str) -> str:

@@ -3,7 +3,7 @@
 No prompt, answer or secret is ever a field. The fields that lines share are named in `FIELDS`. What surprises: lines
 below `warning` wait up to `FLUSH_AFTER_S` for company, since a system call a line costs more than the line; and of an
 exception only its type and its way through the code are told, because its text may quote a request. At the level
-`debug` the text is told too.
+`debug` the text is told too, as is what a model's process said last (docs/decisions/0010-what-workers-say.md).
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class RequestLine(Struct, omit_defaults=True):
     modality: str | None = None
     generation_status: str | None = None
     code: str | None = None
+    detail: str | None = None
+    backend_status: int | None = None
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None

@@ -10,7 +10,7 @@ import pytest
 
 from pluggably.domain.catalog import Target
 from pluggably.domain.generation import Generation, Status, Usage
-from pluggably.errors import BackendTimeout
+from pluggably.errors import BackendError, BackendTimeout, InvalidRequest, ModelUnavailable, PluggablyError
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.prices import Prices
 from pluggably.telemetry.logs import RequestLine
@@ -125,6 +125,21 @@ def test_what_a_client_makes_up_is_no_label(ledger: Ledger, metrics: Metrics) ->
         target = Target(backend="openai", model=f"made-up-{number}", location="remote")
         ledger.record(generation(Usage(duration_s=1.0)), target, RequestLine())
     assert "made-up" not in metrics.render().decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "detail", "status"),
+    [
+        (ModelUnavailable("its file is gone"), "its file is gone", None),
+        (BackendError("it said: my prompt", backend_status=500), None, 500),
+        (InvalidRequest("/input: is wrong"), None, None),
+    ],
+)
+def test_the_log_tells_why(ledger: Ledger, error: PluggablyError, detail: str | None, status: int | None) -> None:
+    """Our own words and a backend's status; not a backend's words, which may quote the request."""
+    line = RequestLine()
+    ledger.record(generation(Usage(), "failed", error=error.problem()), REMOTE, line)
+    assert (line.code, line.detail, line.backend_status) == (error.code, detail, status)
 
 
 def test_the_log_tells_all_but_the_words(ledger: Ledger) -> None:

@@ -16,7 +16,9 @@ from pluggably.domain.catalog import (
     Description,
     LocalModel,
     Model,
+    Prospect,
     RemoteModel,
+    Route,
     RouteSpec,
     Standing,
     WorkerReport,
@@ -399,6 +401,57 @@ def test_a_model_that_cannot_be_read_is_listed_with_its_error(models: Models) ->
     listed = run(models.registry.models())
     assert (listed[0].id, listed[0].status, listed[0].detail) == ("mine", "error", "the file is broken")
     assert [model.id for model in listed] == ["mine", "quick", "smart"]
+
+
+def test_a_model_that_is_loaded_stays_so_without_its_file(models: Models) -> None:
+    """It still answers; that its file has gone is told beside."""
+    run(models.registry.load("mine"))
+    (models.folder / "tiny.gguf").write_text("broken")
+    model = run(models.registry.get("mine"))
+    assert (model.status, model.detail) == ("loaded", "the file is broken")
+
+
+def broken_first(models: Models, *targets: str) -> Route:
+    """A route in a snapshot of its own: a model that cannot be described, then others."""
+    known = [LocalModel(id=name, runner="toy", weights=str(models.folder / file)) for name, file in FILES.items()]
+    models.pool.models = {model.id: model for model in known}
+    catalog = Catalog({"far": "remote"}, {}, known, {"chat": RouteSpec(targets=targets)})
+    models.live.current = snapshot(catalog=catalog)
+    return catalog.resolve("chat")
+
+
+FILES = {"bad": "broken.gguf", "worse": "broken.gguf", "fine": "tiny.gguf"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "made"),
+    [(("bad", "fine"), ["text"]), (("fine", "bad"), ["text"]), (("bad", "far/x"), None)],
+)
+def test_a_broken_target_leaves_the_others_of_its_route(models: Models, targets: Any, made: Any) -> None:
+    """A model whose file is broken makes nothing; what the others make counts."""
+    broken_first(models, *targets)
+    assert run(models.registry.meaning("chat"))[1] == made
+
+
+def test_a_route_of_broken_targets_is_unavailable(models: Models) -> None:
+    """Where no target can be described, the first one's trouble is told."""
+    broken_first(models, "bad", "worse")
+    with pytest.raises(ModelUnavailable, match="the file is broken"):
+        run(models.registry.meaning("chat"))
+
+
+def test_what_stands_against_a_target_is_told(models: Models) -> None:
+    """Beside its place in the order; a target that is well has no word of it."""
+    route = broken_first(models, "bad", "fine")
+    prospects = [
+        Prospect(backend=one.backend, model=one.model, location="local", position=i, reason="in order")
+        for i, one in enumerate(route.targets, 1)
+    ]
+    told = run(models.registry.with_troubles(route, prospects))
+    assert [(one.position, one.reason) for one in told] == [
+        (1, "in order; it would fail now: the file is broken"),
+        (2, "in order"),
+    ]
 
 
 def test_a_provider_whose_list_is_missing_is_named(models: Models) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from msgspec import Struct
+from structlog.testing import capture_logs
 
 from pluggably.domain.catalog import Description, LocalModel, Target
 from pluggably.domain.generation import Progress
@@ -58,8 +59,11 @@ class FakeWorker:
         self.state, self.exit_code = "exited", -9
         self._on_exit(self)
 
-    def error(self):
-        return self.log[-1]
+    def how_it_ended(self):
+        return f"signal {-self.exit_code}"
+
+    def last_words(self):
+        return f"Its log says: {self.log[-1]}" if self.log else None
 
 
 class FakeRunner:
@@ -324,17 +328,20 @@ def test_a_lease_that_is_granted_and_cancelled_at_once_gives_its_slot_back():
 
 
 def test_a_crash_is_told_and_waited_out():
-    """After a crash requests are refused with the cause and the time left, twice as long after each, then served."""
+    """After a second crash requests are refused with how it ended and the time left, twice as long after each, then
+    served."""
 
     async def scenario():
         house = House().add()
         await house.use()
-        for number, wait_s in enumerate((1, 2, 4, 8), start=1):
-            house.workers[-1].crash(f"E number {number}")
+        house.workers[-1].crash()
+        await house.use()
+        for number, wait_s in enumerate((1, 2, 4, 8), start=2):
+            house.workers[-1].crash()
             standing = house.pool.standing("m")
             assert standing.status == "error"
-            assert f"number {number}" in standing.detail
-            with pytest.raises(ModelUnavailable, match=f"signal 9.*number {number}") as refused:
+            assert "signal 9" in standing.detail
+            with pytest.raises(ModelUnavailable, match="signal 9") as refused:
                 await house.use()
             assert refused.value.retry_after_s == wait_s
             house.clock.now_s += wait_s
@@ -342,11 +349,56 @@ def test_a_crash_is_told_and_waited_out():
             assert len(house.workers) == number + 1
         house.clock.now_s += 60
         house.workers[-1].crash()
-        with pytest.raises(ModelUnavailable) as refused:
-            await house.use()
-        assert refused.value.retry_after_s == 1
+        assert isinstance(await house.use(), Endpoint), "a worker that was well for long is as good as a new one"
 
     run(scenario)
+
+
+def test_who_waits_at_a_crash_is_served_by_the_next_worker():
+    """One crash refuses nobody: those in the queue have the worker that follows. At a second one they are refused."""
+
+    async def scenario():
+        house = House().add(slots=1)
+        async with house.lease() as lease:
+            await house.endpoint(lease)
+            waiting = [asyncio.create_task(house.use()) for _ in range(2)]
+            await house.until(lambda: house.report.queue_length == 2)
+            house.workers[0].crash()
+            assert len([await task for task in waiting]) == len(house.workers) == 2
+        async with house.lease() as lease:
+            await house.endpoint(lease)
+            waiting = asyncio.create_task(house.use())
+            await house.until(lambda: house.report.queue_length == 1)
+            house.workers[1].crash()
+            with pytest.raises(ModelUnavailable):
+                await waiting
+
+    run(scenario)
+
+
+def test_what_a_worker_says_is_for_operators_until_its_first_request():
+    """A worker that ends before it has had a request tells operators why. Of one that has had one, nothing that it says
+    is told, and below the level debug nothing of it is logged: it may quote the request."""
+
+    async def scenario():
+        house = House().add()
+        await house.pool.load("m")
+        house.workers[0].crash("E the roof fell in")
+        standing = house.pool.standing("m")
+        assert "roof" not in standing.detail and "the roof fell in" in standing.for_operators
+        await house.use()
+        house.workers[1].crash("error: request my prompt")
+        standing = house.pool.standing("m")
+        assert standing.for_operators is None
+        with pytest.raises(ModelUnavailable) as refused:
+            await house.use()
+        assert "prompt" not in f"{standing.detail} {refused.value.detail} {refused.value.for_operators}"
+
+    with capture_logs() as lines:
+        run(scenario)
+    ended = [line for line in lines if line["event"] == "worker_ended"]
+    assert "the roof fell in" in str(ended[0]) and "signal 9" in str(ended[1])
+    assert [line["log_level"] for line in lines if "my prompt" in str(line)] == ["debug"]
 
 
 def test_backoff_is_bounded():
@@ -652,6 +704,17 @@ def test_load_and_its_keep_alive():
         await asyncio.sleep(0.01)
         assert house.report.state == "ready"
         assert len(house.workers) == 2
+
+    run(scenario)
+
+
+def test_a_model_that_stays_for_no_time_can_be_loaded():
+    """The load has worked, also where the worker then leaves at once."""
+
+    async def scenario():
+        house = House().add(keep_alive_s=0)
+        await house.pool.load("m")
+        assert len(house.workers) == 1
 
     run(scenario)
 
