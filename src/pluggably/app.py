@@ -6,11 +6,15 @@ The only place that knows all rooms. Nothing receives the whole: each constructo
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import os
+import resource
+import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -40,7 +44,7 @@ from pluggably.plugins import CODECS, RUNNERS, Plugins
 from pluggably.reload import Reload
 from pluggably.runners.pool import Pool
 from pluggably.storage.database import Database, open_database
-from pluggably.storage.datadir import DataDirectory, open_data_directory
+from pluggably.storage.datadir import ADMIN_KEY, DataDirectory, open_data_directory
 from pluggably.storage.keys import KeyRing, KeyStore
 from pluggably.storage.models import ModelStore
 from pluggably.telemetry import logs
@@ -54,6 +58,8 @@ Announce = Callable[[str, str | None], None]
 
 # A request allocates about a hundred objects; the default of 700 collects several times a second under load.
 GC_THRESHOLD = 20_000
+# More open files than that no gateway needs, and some systems name a limit that they do not take.
+MOST_FILES = 1 << 20
 # The key that `pluggably run` and `pluggably models` on the same machine use; it lives as long as the process.
 LOCAL_PRINCIPAL = Principal("key_local", "command line", frozenset({"admin"}))
 
@@ -61,6 +67,7 @@ LOCAL_PRINCIPAL = Principal("key_local", "command line", frozenset({"admin"}))
 def serve(settings: Settings, announce: Announce) -> int:
     """Runs the gateway until it is told to stop; returns the exit code. Raises: StartupError."""
     logs.configure(settings.config.log.level, settings.config.log.format)
+    _allow_files()
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -91,12 +98,12 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
         closing.push_async_callback(ring.close)
 
         gateway = await _Gateway.build(settings, directory.cache, database, store, ring, closing)
+        url = _url(listener)
+        _write_local_credential(directory, url, ring.grant(LOCAL_PRINCIPAL), closing)
         # Only now, when nothing but the announcement is left to fail: a key that was made and never told is lost.
         first = await store.create_first()
         if first is not None:
             await ring.refresh()
-        url = _url(listener)
-        _write_local_credential(directory, url, ring.grant(LOCAL_PRINCIPAL), closing)
 
         def started() -> None:
             gc.collect()
@@ -106,18 +113,27 @@ async def _serve(settings: Settings, announce: Announce, listener: socket.socket
                 log.warning("config", detail=warning)
             log.info("started", url=url, version=__version__, data_dir=str(settings.data_dir))
             announce(url, first.token if first is not None else None)
+            if first is not None and (settings.data_dir / ADMIN_KEY).is_file():
+                log.info("admin_key", file=str(settings.data_dir / ADMIN_KEY))
+
+        async def drain(at_once: Callable[[], bool]) -> None:
+            limit_s, running = gateway.config.server.shutdown_grace_s, len(gateway.dispatch.running)
+            if running:
+                log.warning("stopping", detail=_wait_words(running, limit_s))
+            await gateway.dispatch.drain(limit_s, at_once)
 
         server = Server(
             gateway.gate,
             max_header_bytes=settings.config.server.max_header_bytes,
             body_timeout_s=settings.config.server.body_timeout_s,
             started=started,
-            drain=lambda at_once: gateway.dispatch.drain(gateway.config.server.shutdown_grace_s, at_once),
+            drain=drain,
         )
+        _follow_hang_ups(server, gateway.reload)
         following = asyncio.create_task(gateway.reload.follow())
         closing.push_async_callback(_ended, following)
         await server.serve(sockets=[listener])
-        log.info("stopping")
+        log.info("stopped")
     return 0
 
 
@@ -191,6 +207,36 @@ class _Gateway:
         return cls(gate, dispatch, reload)
 
 
+def _allow_files() -> None:
+    """Each connection is an open file, and the usual limit of 1024 is for programs that use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # less is served then
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _follow_hang_ups(server: Server, reload: Reload) -> None:
+    """SIGHUP means that the terminal was closed, where there was one: stop as for SIGTERM. Where there was none, it is
+    how an operator or systemd asks for a look at the config. `nohup` keeps it from us."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    has_terminal = os.isatty(0) or os.isatty(1)
+
+    def hung_up() -> None:
+        if not has_terminal:
+            reload.look_now()
+        elif not server.should_exit:  # shells and the kernel each send one, and a second one would mean "at once"
+            server.handle_exit(signal.SIGHUP, None)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def _wait_words(running: int, limit_s: float) -> str:
+    noun, them = ("generation", "it") if running == 1 else ("generations", "them")
+    return f"Waiting for {running} {noun}, at most {limit_s:g} s; Ctrl-C again, or another signal, ends {them} now."
+
+
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
@@ -207,9 +253,10 @@ def _refresh(metrics: Metrics, dispatch: Dispatch, pool: Pool, health: Health) -
     metrics.queued.clear()
     for worker in pool.workers():
         metrics.workers.labels(worker.state).inc()
-        metrics.queued.labels(worker.model).set(worker.queue_length)
+        # A model whose config has changed may have two workers for a while.
+        metrics.queued.labels(worker.model).inc(worker.queue_length)
         if worker.memory_bytes is not None:
-            metrics.worker_memory.labels(worker.model).set(worker.memory_bytes)
+            metrics.worker_memory.labels(worker.model).inc(worker.memory_bytes)
 
 
 def _url(listener: socket.socket) -> str:
@@ -226,6 +273,8 @@ def _write_local_credential(directory: DataDirectory, url: str, key: str, closin
 
 def _cannot_listen(settings: Settings, error: OSError) -> str:
     where = f"{settings.host}:{settings.port}"
-    if error.errno in (98, 48):  # EADDRINUSE on Linux, on macOS
+    if error.errno == errno.EADDRINUSE:
         return f"{where} is in use. Stop what listens there, or give another port: --port or PLUGGABLY_PORT."
+    if error.errno == errno.EACCES:
+        return f"{where} is a port that only root may use. Give another, above 1023: --port or PLUGGABLY_PORT."
     return f"Cannot listen on {where}: {error.strerror or error}. Give another address: --host or PLUGGABLY_HOST."

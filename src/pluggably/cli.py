@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         # Whoever read our output has gone (`| head`), or its disk is full: nothing can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         if error.errno == errno.ENOSPC:
             sys.stderr.write("pluggably: there is no space left for what was to be printed.\n")
         sys.exit(EXIT_FAILED)
@@ -262,14 +262,14 @@ def _add_health(commands: Any) -> None:
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="The config file. [PLUGGABLY_CONFIG; else ./pluggably.yaml]"
+        "--config", type=_path, metavar="FILE", help="The config file. [PLUGGABLY_CONFIG; else ./pluggably.yaml]"
     )
 
 
 def _add_data_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data-dir",
-        type=Path,
+        type=_path,
         metavar="FOLDER",
         help="Where keys and registered models are kept. [PLUGGABLY_DATA_DIR; else ~/.local/share/pluggably]",
     )
@@ -283,6 +283,13 @@ def _add_url(command: argparse.ArgumentParser) -> None:
 
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="Print JSON instead of text for people.")
+
+
+def _path(text: str) -> Path:
+    # An empty variable in a script: Path would take it for the working directory.
+    if not text:
+        raise argparse.ArgumentTypeError("it must not be empty")
+    return Path(text)
 
 
 def _port(text: str) -> int:
@@ -301,7 +308,15 @@ def serve(given: argparse.Namespace) -> int:
 
     flags = Flags(config=given.config, data_dir=given.data_dir, host=given.host, port=given.port)
     settings = load_settings(flags, vocabulary=_vocabulary())
-    return app.serve(settings, lambda url, token: announce(settings, url, token, sys.stdout))
+
+    def told(url: str, token: str | None) -> None:
+        try:
+            announce(settings, url, token, sys.stdout, _program())
+        except OSError:
+            # A full disk, or nobody reads it (any more). A gateway is there to serve; the log has the address.
+            _silence_output()
+
+    return app.serve(settings, told)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -310,22 +325,26 @@ def run(given: argparse.Namespace) -> int:
         raise WrongUse("There is no prompt. Give one after the model, or on standard input.")
     parameters = {"max_output_tokens": given.max_output_tokens, "temperature": given.temperature}
     messages = [{"role": "system", "content": given.system_message}] if given.system_message is not None else []
+    from pluggably.terminal import print_answer
+
     request = {
         "model": given.model,
         "input": [*messages, {"role": "user", "content": text}],
         "parameters": {name: value for name, value in parameters.items() if value is not None},
     }
     with _gateway(given) as asked:
-        return _print_answer(asked, request, given.json, sys.stdout, sys.stderr)
+        return print_answer(asked, request, given.json, sys.stdout, sys.stderr)
 
 
 def list_models(given: argparse.Namespace) -> int:
     import json
 
+    from pluggably.terminal import one_line, table
+
     with _gateway(given) as asked:
         listed, warnings = asked.list("/v1/models")
     for warning in warnings:
-        sys.stderr.write(_one_line(f"warning: {warning['backend']}: {warning['detail']}") + "\n")
+        sys.stderr.write(one_line(f"warning: {warning['backend']}: {warning['detail']}") + "\n")
     if given.json:
         _say(json.dumps(listed, indent=2))
         return 0
@@ -340,6 +359,8 @@ def explain(given: argparse.Namespace) -> int:
     import json
     from urllib.parse import quote, urlencode
 
+    from pluggably.terminal import price_words, table
+
     asked = {name: value for name in ("only", "ignore", "order", "sort") if (value := getattr(given, name)) is not None}
     with _gateway(given) as gateway:
         model = gateway.get(f"/v1/models/{quote(given.model)}{'?' if asked else ''}{urlencode(asked)}")
@@ -353,7 +374,7 @@ def explain(given: argparse.Namespace) -> int:
             one["backend"],
             one["model"],
             one["location"],
-            _price_words(one),
+            price_words(one),
             f"{one['latency_s']:.2g} s" if one["latency_s"] is not None else "-",
             one["reason"],
         ]
@@ -369,7 +390,11 @@ def check_health(given: argparse.Namespace) -> int:
 
     named_url, _ = client_settings()
     asked = running_gateway(given.url or named_url, data_directory(given.data_dir))
-    asked.check_ready()
+    detail = asked.check_ready()
+    if detail is not None:
+        from pluggably.terminal import one_line
+
+        sys.stderr.write(one_line(f"warning: {detail}") + "\n")
     _say(f"The gateway at {asked.url} is ready.")
     return 0
 
@@ -389,7 +414,7 @@ def create_key(given: argparse.Namespace) -> int:
     if not 1 <= len(given.name) <= MAX_KEY_NAME:
         raise WrongUse(f"--name takes 1 to {MAX_KEY_NAME} characters.")
     location: Location | None = "local" if given.local else None
-    new = _with_keys(given.data_dir, lambda store: store.create(given.name, scopes, until, location))
+    new = _with_keys(given.data_dir, lambda store: store.create(given.name, scopes, until, location), may_make=True)
     if given.json:
         _say(msgspec.json.encode({**msgspec.structs.asdict(new.key), "secret": new.token}).decode())
         return 0
@@ -401,6 +426,8 @@ def create_key(given: argparse.Namespace) -> int:
 
 def list_keys(given: argparse.Namespace) -> int:
     import msgspec
+
+    from pluggably.terminal import table
 
     listed: list[ApiKey] = _with_keys(given.data_dir, lambda store: store.list())
     if given.json:
@@ -428,9 +455,9 @@ def check_config(given: argparse.Namespace) -> int:
         sys.stderr.write(f"warning: {warning}\n")
     config = settings.config
     for model in config.local_models():
-        if model.weights is not None and not Path(model.weights).exists():
-            missing = f"there is no file {model.weights}; until there is, the model cannot run."
-            sys.stderr.write(f"warning: models.{model.id}.weights: {missing}\n")
+        trouble = _weights_trouble(Path(model.weights)) if model.weights is not None else None
+        if trouble is not None:
+            sys.stderr.write(f"warning: models.{model.id}.weights: {trouble}; as long as it is so, it cannot run.\n")
     counts = [
         _count(len(settings.providers), "provider"),
         _count(len(config.local_models()), "model"),
@@ -465,28 +492,35 @@ def show_config(given: argparse.Namespace) -> int:
 # ── pieces of the commands ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _price_words(target: dict[str, Any]) -> str:
-    """What a million tokens cost, in and out."""
-    price = target["price"]
-    if target["free"]:
-        return "free"
-    if price is None or price["input_per_million"] is None or price["output_per_million"] is None:
-        return "-"
-    return f"${price['input_per_million']} / ${price['output_per_million']}"
+def _silence_output() -> None:
+    """What is still to be printed goes nowhere, also at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Rows in columns, as wide as they need to be: readable, and the same in a pipe. What stands in them was named by
-    others, and must not steer the terminal."""
-    rows = [[_one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
-    return "\n".join(line.rstrip() for line in lines)
+def _program() -> str:
+    """What to type in another terminal for the program that runs now, which need not be on the PATH."""
+    import shlex
+    import shutil
+
+    this = Path(sys.argv[0])
+    if this.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m pluggably"
+    found = shutil.which(this.name)
+    is_found = found is not None and this.exists() and Path(found).samefile(this)
+    return this.name if is_found else shlex.quote(str(this.absolute()))
 
 
-def _one_line(text: str) -> str:
-    """Text without line breaks and what else a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+def _weights_trouble(path: Path) -> str | None:
+    """Why a model's file or folder could not be read by this user now."""
+    try:
+        wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+        path.stat()
+        is_readable = os.access(path, wanted)
+    except FileNotFoundError:
+        return f"there is no file {path}"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return None if is_readable else f"{path} cannot be read by this user (id {os.geteuid()})"
 
 
 def _vocabulary() -> Vocabulary:
@@ -523,71 +557,32 @@ def _configured_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _print_answer(asked: GatewayClient, request: dict[str, Any], as_json: bool, out: TextIO, errors: TextIO) -> int:
-    """Prints a generation as its events come; what is not the answer goes to `errors`."""
-    import json
-
-    progress = errors.isatty() and not as_json
-    for name, event in asked.events(request):
-        if name == "generation.progress" and progress:
-            errors.write(f"\r\x1b[K{_progress_words(event)}")
-        elif name == "generation.started" and progress:
-            errors.write("\r\x1b[K")
-        elif name == "output.delta" and not as_json and event["item_type"] in ("text", "refusal"):
-            text = event.get("text") or ""
-            out.write(_harmless(text) if out.isatty() else text)
-            out.flush()
-        elif name in ("generation.completed", "generation.failed", "generation.cancelled"):
-            generation = event["generation"]
-            out.write(json.dumps(generation, indent=2) if as_json else "")
-            out.write("\n")
-            out.flush()
-            return _print_end(generation, errors)
-    return EXIT_FAILED
-
-
-def _print_end(generation: dict[str, Any], errors: TextIO) -> int:
-    for warning in generation["warnings"]:
-        errors.write(_one_line(f"warning: {warning['detail']}") + "\n")
-    error = generation["error"]
-    if error is not None:
-        errors.write(_one_line(f"pluggably: {error['detail']} ({error['code']})") + "\n")
-        return EXIT_FAILED
-    if generation["finish_reason"] == "length":
-        errors.write("The answer was cut at its longest; --max-output-tokens allows more.\n")
-    elif generation["finish_reason"] == "content_filter":
-        errors.write("The answer was refused or cut off by the provider's content filter.\n")
-    return 0
-
-
-def _harmless(text: str) -> str:
-    """An answer as it may go to a terminal: what a model says must not steer it."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
-
-
-def _progress_words(event: dict[str, Any]) -> str:
-    fraction = event.get("fraction")
-    return f"{event['stage']} {fraction:.0%}" if fraction is not None else f"{event['stage']} …"
-
-
-def _with_keys(data_dir: Path | None, work: Any) -> Any:
-    """Does some work on the keys of a data directory."""
+def _with_keys(data_dir: Path | None, work: Any, *, may_make: bool = False) -> Any:
+    """Does some work on the keys of a data directory. One that is not there is made only where it `may_make` one."""
     import asyncio
 
     from pluggably.config import data_directory
     from pluggably.storage.database import open_database
-    from pluggably.storage.datadir import open_data_directory
+    from pluggably.storage.datadir import is_data_directory, open_data_directory
     from pluggably.storage.keys import KeyStore
 
+    path = data_directory(data_dir)
+    is_there = is_data_directory(path)
+    if not is_there and not may_make:
+        raise WrongUse(f"There are no keys in {path}. Name the gateway's data directory with --data-dir.")
+
     async def working() -> Any:
-        directory = open_data_directory(data_directory(data_dir))
+        directory = open_data_directory(path)
         database = open_database(directory)
         try:
             return await work(KeyStore(database, directory.pepper))
         finally:
             await database.close()
 
-    return asyncio.run(working())
+    done = asyncio.run(working())
+    if not is_there:
+        sys.stderr.write(f"There was no data directory at {path}; it has been made.\n")
+    return done
 
 
 def _scopes(given: list[str] | None) -> list[Scope]:
@@ -604,7 +599,6 @@ def _scopes(given: list[str] | None) -> list[Scope]:
 
 def _expiry(text: str | None) -> datetime | None:
     """`12h`, `30d`, `2027-01-31`, `2027-01-31T12:00:00Z` → a moment to come."""
-    import re
     from datetime import UTC, datetime, timedelta
 
     if text is None:

@@ -71,10 +71,14 @@ class GatewayClient:
         with self._answer("GET", path, None, SILENCE_S) as answer:
             return json.load(answer)
 
-    def check_ready(self) -> None:
-        """Raises: Refused where it cannot serve now, ConnectionFailed."""
-        with self._answer("GET", "/readyz", None, PROBE_S):
-            pass
+    def check_ready(self) -> str | None:
+        """What is amiss although it serves. Raises: Refused where it cannot serve now, ConnectionFailed."""
+        with self._answer("GET", "/readyz", None, PROBE_S) as answer:
+            try:
+                detail = json.load(answer)["detail"]
+            except (ValueError, KeyError, TypeError):  # another gateway's
+                return None
+        return detail if isinstance(detail, str) else None
 
     def list(self, path: str) -> tuple[list[Any], list[Any]]:
         """Everything that a list of the API holds, page by page, and the last page's warnings.

@@ -16,10 +16,11 @@ from pluggably.storage.datadir import ADMIN_KEY, write_private
 QUESTION = "Why is the sky blue?"
 
 
-def announce(settings: Settings, url: str, admin_token: str | None, stream: TextIO) -> None:
-    """Tells that the gateway answers at `url`. `admin_token` is the first key, if it was just made.
+def announce(settings: Settings, url: str, admin_token: str | None, stream: TextIO, program: str) -> None:
+    """Tells that the gateway answers at `url`. `admin_token` is the first key, if it was just made; `program` is how
+    our own command is called from another terminal.
 
-    Raises: StartupError where the key's file cannot be written."""
+    Raises: OSError where it cannot be told, with the key in its file; StartupError where that cannot be written."""
     key_file = settings.data_dir / ADMIN_KEY
     lines = [f"Pluggably {__version__} is ready at {url}", f"  config  {settings.config_path or 'none (defaults)'}"]
     lines += [f"  data    {settings.data_dir}", ""]
@@ -36,12 +37,17 @@ def announce(settings: Settings, url: str, admin_token: str | None, stream: Text
     if key is not None and model is not None:
         lines += ["Try it from another terminal:", "", "  " + _curl(url, key, model)]
     elif model is not None:
-        lines += ["Try it from another terminal:", "", f"  {_run(settings, model)}", ""]
-        lines += ["`pluggably keys create` makes a key for other clients."]
+        lines += ["Try it from another terminal:", "", f"  {_run(settings, model, program)}", ""]
+        lines += [f"`{program} keys create{_data_dir(settings)}` makes a key for other clients."]
     else:
         lines += ["There is no model yet: add a provider or a model to the config file (docs/reference/config.md)."]
-    stream.write("\n".join(lines) + "\n\n")
-    stream.flush()
+    try:
+        stream.write("\n".join(lines) + "\n\n")
+        stream.flush()
+    except OSError:
+        if key == admin_token is not None:
+            write_private(key_file, admin_token.encode() + b"\n")
+        raise
 
 
 def _model_to_try(settings: Settings) -> str | None:
@@ -59,6 +65,9 @@ def _curl(url: str, key: str, model: str) -> str:
     )
 
 
-def _run(settings: Settings, model: str) -> str:
-    data_dir = shlex.quote(str(settings.data_dir))
-    return f'pluggably run --data-dir {data_dir} {model} "{QUESTION}"'
+def _run(settings: Settings, model: str, program: str) -> str:
+    return f'{program} run{_data_dir(settings)} {model} "{QUESTION}"'
+
+
+def _data_dir(settings: Settings) -> str:
+    return f" --data-dir {shlex.quote(str(settings.data_dir))}"

@@ -345,9 +345,11 @@ def spawn(
     arguments: Sequence[str] = (),
     data_dir: Path | None = None,
     admin_key: str | None = ADMIN_KEY,
+    shell: str | None = None,
     **more_environment: str,
 ) -> Gateway:
-    """Starts `pluggably serve` and does not wait for it. Without a port among `arguments` it takes a free one."""
+    """Starts `pluggably serve` and does not wait for it. Without a port among `arguments` it takes a free one. With a
+    `shell` that runs this line, in which `"$@"` is the command."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir or folder / "data"
     command = [*COMMAND, "serve", *arguments]
@@ -355,6 +357,8 @@ def spawn(
         command += ["--port", "0"]
     if config is not None:
         command += ["--config", str(write_config(folder, config))]
+    if shell is not None:
+        command = ["/bin/sh", "-c", shell, "sh", *command]
     env = environment(folder, PLUGGABLY_DATA_DIR=str(data_dir), **more_environment)
     if admin_key is not None:
         env["PLUGGABLY_ADMIN_KEY"] = admin_key

@@ -59,6 +59,8 @@ def test_running_generations_finish(start: Start, number: signal.Signals) -> Non
         eventually(lambda: len(list_running(client)) == 2, 5, "both run")
         gateway.process.send_signal(number)
         until_closing(client)
+        (told,) = eventually(lambda: gateway.log_lines("stopping"), 5, "what it waits for is told")
+        assert told["detail"].startswith("Waiting for 2 generations, at most 30 s; Ctrl-C again")
         refused = client.generate("fake/say-3")
         assert (refused.status, refused.error["code"], refused.error["retryable"]) == (503, "shutting_down", True)
         assert int(refused.headers["retry-after"]) >= 1

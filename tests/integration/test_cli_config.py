@@ -43,12 +43,15 @@ def test_weights_that_are_not_there_are_told(config: CommandLine) -> None:
     """As a warning: a start does not fail for them, and they may come later. A command may take a folder."""
     (config.folder / "folder").mkdir()
     (config.folder / "pluggably.yaml").write_text(
-        'models: {a: {weights: "file:gone.gguf"}, b: {weights: "file:folder", runner: command, command: [serve]}}\n'
+        'models: {a: {weights: "file:gone.gguf"}, b: {weights: "file:folder", runner: command, '
+        'command: [serve, "{port}"]}, c: {weights: "file:' + 300 * "x" + '"}}\n'
     )
     out, errors = config("check")
-    assert "is valid: 0 providers, 2 models" in out
+    assert "is valid: 0 providers, 3 models" in out
+    first, second = errors.splitlines()
     gone = config.folder / "gone.gguf"
-    assert errors == (f"warning: models.a.weights: there is no file {gone}; until there is, the model cannot run.\n")
+    assert first == f"warning: models.a.weights: there is no file {gone}; as long as it is so, it cannot run."
+    assert second.startswith("warning: models.c.weights: ") and "cannot be read (File name too long)" in second
 
 
 def test_no_config_at_all_is_right(config: CommandLine) -> None:

@@ -96,11 +96,15 @@ def test_an_expiry_is_a_time_or_a_date(pluggably: CommandLine, when: str) -> Non
         (("keys", "create", "--expires", "999999w"), "pluggably: --expires takes"),
         (("keys", "create", "--scope", "all"), "pluggably: --scope takes admin, generate"),
         (("keys", "create", "--name", ""), "pluggably: --name takes 1 to 100 characters."),
-        (("keys", "list", "--data-dir", "/dev/null"), "pluggably: /dev/null cannot be made: a file stands"),
+        (
+            ("keys", "create", "--name", "a", "--data-dir", "/dev/null"),
+            "pluggably: /dev/null cannot be made: a file stands",
+        ),
         (("run", "demo", " "), "pluggably: There is no prompt."),
         (("run", "demo"), "pluggably: There is no prompt."),
         (("serve", "--config", "gone.yaml"), "pluggably: There is no config file at "),
         (("serve", "--port", "70000"), "argument --port: it must be a number from 0 to 65535"),
+        (("serve", "--data-dir", ""), "argument --data-dir: it must not be empty"),
         (("serve", "--prot", "1"), "unrecognized arguments: --prot"),
         (("srve",), "invalid choice: 'srve'"),
     ],
@@ -114,7 +118,20 @@ def test_a_wrong_command_line_is_told(pluggably: CommandLine, arguments: tuple[s
 
 def test_an_unknown_key_is_told(pluggably: CommandLine) -> None:
     """It failed, and the command line was right: exit code 1."""
+    pluggably("keys", "create", "--name", "mine")
     assert pluggably("keys", "revoke", "key_x", code=1) == ("", "pluggably: There is no key with this id.\n")
+
+
+@pytest.mark.parametrize("arguments", [("keys", "list"), ("keys", "revoke", "key_x")])
+def test_a_data_directory_that_is_not_there_has_no_keys(pluggably: CommandLine, arguments: tuple[str, ...]) -> None:
+    """It is told and not made; `create` makes it and says so."""
+    wrong = pluggably.folder / "wrong"
+    errors = pluggably(*arguments, "--data-dir", str(wrong), code=2)[1]
+    assert errors.startswith(f"pluggably: There are no keys in {wrong}.")
+    assert not wrong.exists()
+    told = pluggably("keys", "create", "--name", "mine", "--data-dir", str(wrong))[1]
+    assert f"There was no data directory at {wrong}; it has been made.\n" in told
+    assert "been made" not in pluggably("keys", "create", "--name", "other", "--data-dir", str(wrong))[1]
 
 
 def test_errors_of_the_config_are_told_as_compilers_do(pluggably: CommandLine) -> None:

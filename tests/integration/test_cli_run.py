@@ -333,6 +333,13 @@ def test_a_gateway_that_cannot_serve_is_not_healthy(
     assert run(tmp_path, "health", "--url", fake.url, code=1) == ("", expected)
 
 
+def test_what_is_amiss_with_a_healthy_gateway_is_told(fake: FakeGateway, tmp_path: Path) -> None:
+    """It serves, so all is well for whoever restarts it; a person reads the warning."""
+    fake.problem = (200, {"status": "ready", "detail": "The config file has 2 errors."})
+    out, errors = run(tmp_path, "health", "--url", fake.url)
+    assert (out, errors) == (f"The gateway at {fake.url} is ready.\n", "warning: The config file has 2 errors.\n")
+
+
 def test_where_no_gateway_runs_none_is_healthy(tmp_path: Path) -> None:
     """Exit code 1, none is started, and a data directory that is not there is not made."""
     errors = run(tmp_path, "health", PLUGGABLY_DATA_DIR=str(tmp_path / "data"), code=1)[1]

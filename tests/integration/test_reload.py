@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from child_gateway import PROGRAM, running_gateway
 from snapshots import snapshot
+from structlog.testing import capture_logs
 
 from pluggably.assembly import Assembly
 from pluggably.config import Flags, Settings, load_settings
@@ -131,6 +132,56 @@ def test_what_was_wrong_is_forgotten_once_the_file_is_as_it_was(path: Path, wron
         assert one.metrics.registry.get_sample_value("pluggably_config_ok") == 1
 
     following(lambda: Following(path), work)
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["deleted", "emptied"])
+def test_a_file_that_stays_gone_is_told(path: Path, content: str | None) -> None:
+    """What stood in it stays in use; the readiness and the metric tell it until the file is back as it was."""
+
+    async def work(made: Following) -> None:
+        before = path.read_text()
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        await until(lambda: made.reload.problem is not None)
+        assert made.reload.problem == "The config file is gone, empty or unreadable. What stood in it is in use."
+        assert made.metrics.registry.get_sample_value("pluggably_config_ok") == 0
+        assert made.nesting == 10
+        path.write_text(before)
+        await until(lambda: made.reload.problem is None)
+        assert made.metrics.registry.get_sample_value("pluggably_config_ok") == 1
+        assert made.count("applied") == made.count("wrong") == 0
+
+    following(lambda: Following(path), work)
+
+
+def test_what_needs_a_restart_is_what_runs_otherwise(path: Path) -> None:
+    """A key that is as it was at the start needs none, nor does one that the command line overrules."""
+    path.write_text("server: {reload_check_s: 0.05}")
+
+    def told(server: str, flags: Flags) -> list[str]:
+        async def main() -> list[str]:
+            settings = load_settings(flags, environment={"HOME": "/"}, folder=path.parent)
+            pool: Any = None
+            builds: Any = Builds()
+            live = Live(snapshot())
+            reload = Reload(settings, builds, live, Registry(live, pool, pool, []), Metrics(), lambda _: None)
+            task = asyncio.create_task(reload.follow())
+            found = []
+            for text in (server, ""):
+                with capture_logs() as lines:
+                    path.write_text(f"server: {{reload_check_s: 0.05{text}}}")
+                    await until(lambda lines=lines: any(line["event"] == "config_taken" for line in lines))
+                    found += [str(line["detail"]) for line in lines if line["event"] == "config_needs_restart"]
+            task.cancel()
+            await asyncio.wait((task,))
+            return found
+
+        return asyncio.run(main())
+
+    assert told(", port: 1234", Flags(config=path)) == ["server.port: 8080 → 1234"]
+    assert told(", port: 1234", Flags(config=path, port=99)) == []
 
 
 def test_a_file_that_goes_just_before_it_is_loaded(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shlex
@@ -28,7 +29,7 @@ def settings(folder: Path, config: Config | None = None) -> Settings:
 
 
 def told(folder: Path, token: str | None, stream: io.StringIO, config: Config | None = None) -> str:
-    announce(settings(folder, config), URL, token, stream)
+    announce(settings(folder, config), URL, token, stream, "./pluggably")
     return stream.getvalue()
 
 
@@ -61,6 +62,18 @@ def test_elsewhere_the_key_goes_into_a_private_file(tmp_path: Path) -> None:
     assert f"$(cat {shlex.quote(str(path))})" in text
 
 
+def test_a_key_that_cannot_be_shown_is_kept(tmp_path: Path) -> None:
+    """Where the terminal takes nothing, the key goes into its private file."""
+
+    class Gone(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        told(tmp_path, TOKEN, Gone())
+    assert (tmp_path / "admin-key").read_text() == TOKEN + "\n"
+
+
 def test_a_later_start_says_where_the_key_was_put(tmp_path: Path) -> None:
     """As long as the file is there, the line to try works."""
     told(tmp_path, TOKEN, io.StringIO())
@@ -72,8 +85,8 @@ def test_a_later_start_says_where_the_key_was_put(tmp_path: Path) -> None:
 def test_a_later_start_without_that_file_needs_no_key(tmp_path: Path) -> None:
     """Then the line to try is one of our own command, which needs none."""
     text = told(tmp_path, None, Terminal())
-    assert f'pluggably run --data-dir {tmp_path} demo "Why is the sky blue?"' in text
-    assert "pluggably keys create" in text
+    assert f'  ./pluggably run --data-dir {tmp_path} demo "Why is the sky blue?"' in text
+    assert f"`./pluggably keys create --data-dir {tmp_path}`" in text
     assert "Bearer" not in text
 
 

@@ -8,6 +8,8 @@ what a connection need not hold while it waits: of a thousand streams at once, e
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -15,6 +17,7 @@ from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
 import httptools
+import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -23,6 +26,8 @@ from pluggably.api.http import ClientConnection, problem_answer
 from pluggably.domain.ids import new_id
 from pluggably.errors import HeadersTooLarge, InvalidRequest, PluggablyError, RequestTimeout
 from pluggably.memory import Tide
+
+log = structlog.get_logger()
 
 # Seconds that a connection may take to send a whole request head. A slower one is cut.
 HEAD_TIMEOUT_S = 20.0
@@ -34,6 +39,8 @@ LINGER_S = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 # Requests that may wait behind the one that is answered before no more is read.
 MAX_PIPELINED = 16
+# uvicorn looks around ten times a second.
+TICKS_A_LOOK = 10
 # How long uvicorn waits for its tasks once every generation has ended or has been ended.
 LAST_WORDS_S = 3
 
@@ -340,6 +347,7 @@ class Server(uvicorn.Server):
         self._announce_start = started
         self._drain = drain
         self._tide = Tide()
+        self._lacks_files = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -351,7 +359,23 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         self._tide.seen(len(self.server_state.tasks))
+        if counter % TICKS_A_LOOK == 0:
+            self._look_for_files()
         return await super().on_tick(counter)
+
+    def _look_for_files(self) -> None:
+        """Where no file can be opened any more, connections are closed as soon as they come, and nobody else tells:
+        libuv does it by itself."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not self._lacks_files:
+                self._lacks_files = True
+                connections = len(self.server_state.connections)
+                detail = "Connections are refused: this process may open no more files (`ulimit -n`, LimitNOFILE=)."
+                log.error("no_more_files", detail=detail, connections=connections)  # noqa: TRY400  no fault of ours
+        else:
+            self._lacks_files = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # A second signal of either kind means now. uvicorn would raise the signal again once it has shut down, and so

@@ -3,8 +3,8 @@
 The files are read again and again, once a second unless told otherwise, and compared by content
 (docs/decisions/0006-config-reload.md says why). That sees what an editor renames into place, what Kubernetes swaps
 behind a link, and what changes on a network mount, and it does not see a `touch`. What surprises: a file that is gone,
-is empty or cannot be read, is no change. It may be about to be replaced or written, and the gateway keeps what it has.
-And files are read in threads of their own, which do not keep the process from ending.
+is empty or cannot be read, is no change. It may be about to be replaced or written, and the gateway keeps what it has;
+only that it stays so is told. And files are read in threads of their own, which do not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -34,19 +34,29 @@ async def changes(
     settle_s: float = SETTLE_S,
     look: Look | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    is_asked: Callable[[], bool] = lambda: False,
+    missing: Callable[[frozenset[Path]], None] = lambda _: None,
 ) -> AsyncIterator[Mapping[Path, Fingerprint]]:
     """Yields what the files hold, whenever that is something else than `loaded()` says.
 
     `loaded` is asked at each look: what stood in the files that were loaded last, or tried. Whoever tries what is told
-    here, and fails, must count it among these, or is told again. Never ends by itself."""
+    here, and fails, must count it among these, or is told again. Where it `is_asked` for after a pause, what is there
+    is told in any case. `missing` is told the files that were loaded and are not there at two looks in a row; again
+    when others are. Never ends by itself."""
     look = look or look_at
+    gone = told_gone = frozenset[Path]()
     while True:
         await sleep(look_every_s())
+        asked = is_asked()
         seen = await look(loaded())
-        if not _differs(seen, loaded()):
+        gone_before, gone = gone, _gone(seen, loaded())
+        if gone == gone_before != told_gone:
+            told_gone = gone
+            missing(gone)
+        if not asked and not _differs(seen, loaded()):
             continue
         seen = await _settled(seen, lambda: look(loaded()), lambda: sleep(settle_s))
-        if _differs(seen, loaded()):
+        if asked or _differs(seen, loaded()):
             yield seen
 
 
@@ -66,6 +76,10 @@ async def _settled(
 
 def _differs(seen: Mapping[Path, Fingerprint], loaded: Mapping[Path, Fingerprint]) -> bool:
     return any(found is not None and found != loaded.get(path) for path, found in seen.items())
+
+
+def _gone(seen: Mapping[Path, Fingerprint], loaded: Mapping[Path, Fingerprint]) -> frozenset[Path]:
+    return frozenset(path for path, found in seen.items() if found is None and loaded.get(path) is not None)
 
 
 async def look_at(paths: Iterable[Path]) -> Mapping[Path, Fingerprint]:

@@ -123,6 +123,14 @@ def open_data_directory(path: Path) -> DataDirectory:
     return directory
 
 
+def is_data_directory(path: Path) -> bool:
+    """Whether keys are kept there. What may not be looked at is told when it is opened."""
+    try:
+        return DataDirectory(path, b"").database.exists()
+    except PermissionError:
+        return True
+
+
 def read_local_credential(path: Path) -> LocalCredential | None:
     """What the gateway that owns the data directory at `path` wrote there. It may have died since."""
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import queue
 import sys
 import threading
@@ -169,6 +170,7 @@ class _Lines:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._descriptor = _descriptor(out)
         self._waiting: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()
@@ -220,16 +222,33 @@ class _Lines:
         while (lines := self._batches.get()) is not None:
             # A log that cannot be written (a closed pipe, a full disk) must not stop the gateway.
             with suppress(OSError, ValueError):
-                self._out.write("\n".join(lines) + "\n" if lines else "")
-                self._out.flush()
+                self._put("\n".join(lines) + "\n" if lines else "")
             with self._lock:
                 self._unwritten -= len(lines)
+
+    def _put(self, text: str) -> None:
+        """Past the stream's buffer: a thread that is stuck in a write would hold its lock, and the interpreter, which
+        flushes the stream at its end, would wait for that lock for good."""
+        if self._descriptor is None:
+            self._out.write(text)
+            self._out.flush()
+            return
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        while left:
+            left = left[os.write(self._descriptor, left) :]
 
     def _flush_soon(self) -> None:
         try:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self.flush)
         except RuntimeError:  # in a worker thread, or before there is a loop
             self.flush()
+
+
+def _descriptor(out: TextIO) -> int | None:
+    try:
+        return out.fileno()
+    except (OSError, ValueError, AttributeError):  # a stream that is no file
+        return None
 
 
 class _Bridge(logging.Handler):

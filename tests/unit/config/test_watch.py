@@ -21,6 +21,8 @@ class Files:
     def __init__(self, *states: Mapping[Path, Fingerprint] | Fingerprint) -> None:
         self.states = [state if isinstance(state, Mapping) else {FILE: state} for state in states]
         self.pauses: list[float] = []
+        self.missing: list[list[str]] = []
+        self.asked_at: int | None = None
         self.loaded: Mapping[Path, Fingerprint] = {}
 
     async def look(self, paths: Iterable[Path]) -> Mapping[Path, Fingerprint]:
@@ -41,7 +43,15 @@ def told(files: Files, loads: list[Mapping[Path, Fingerprint]]) -> list[int]:
 
     async def watch() -> None:
         files.loaded = loads.pop(0)
-        told = changes(lambda: files.loaded, lambda: 1, settle_s=0.1, look=files.look, sleep=files.sleep)
+        told = changes(
+            lambda: files.loaded,
+            lambda: 1,
+            settle_s=0.1,
+            look=files.look,
+            sleep=files.sleep,
+            is_asked=lambda: files.asked_at == total - len(files.states),
+            missing=lambda paths: files.missing.append(sorted(map(str, paths))),
+        )
         async for seen in told:
             events.append(total - len(files.states))
             files.loaded = loads.pop(0) if loads else {**files.loaded, **seen}
@@ -68,6 +78,20 @@ def test_a_change_is_told_once_it_has_settled() -> None:
 def test_a_file_in_two_halves_is_told_once() -> None:
     """The first half is never loaded."""
     assert told(Files(b"half", NEW, NEW, NEW), [{FILE: OLD}, {FILE: NEW}]) == [3]
+
+
+def test_what_stays_gone_is_told_once() -> None:
+    """After two looks at which it was not there; and once more when it is back."""
+    files = Files(OLD, None, OLD, None, None, None, OLD, OLD)
+    assert told(files, [{FILE: OLD}]) == []
+    assert files.missing == [[str(FILE)], []]
+
+
+def test_who_asks_is_told_in_any_case() -> None:
+    """What is there, once it has settled, although nothing has changed."""
+    files = Files(OLD, OLD, OLD, OLD)
+    files.asked_at = 1
+    assert told(files, [{FILE: OLD}]) == [3]
 
 
 def test_a_file_that_is_gone_for_a_while_is_no_change() -> None:

@@ -187,6 +187,22 @@ structlog.get_logger().warning("three")
     )
 
 
+def test_a_log_that_nobody_reads_does_not_keep_the_process() -> None:
+    """A pipe that is full and open holds up the log's thread, and not the end of the process."""
+    program = """
+logs.configure(form="json")
+for number in range(3000):
+    log.warning("line", number=number, filling="x" * 100)
+"""
+    process = subprocess.Popen([sys.executable, "-c", _HEAD + program], stderr=subprocess.PIPE)
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
 def test_threads_may_log_at_once() -> None:
     """Lines from several threads are all there, and none is broken."""
     found = lines(
