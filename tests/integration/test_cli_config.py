@@ -54,6 +54,25 @@ def test_weights_that_are_not_there_are_told(config: CommandLine) -> None:
     assert second.startswith("warning: models.c.weights: ") and "cannot be read (File name too long)" in second
 
 
+def test_a_command_without_a_port_is_told_with_its_place(config: CommandLine) -> None:
+    """As an error: it could never be reached."""
+    path = config.folder / "pluggably.yaml"
+    path.write_text("models:\n  a: {runner: command, command: [serve], ready: /, codec: openai}\n")
+    errors = config("check", code=2)[1]
+    assert errors.startswith(f"{path}:2:6: models.a.options: the command must say where the port goes: put `{{port}}`")
+
+
+def test_a_secret_with_a_blank_line_is_told_with_its_place(config: CommandLine) -> None:
+    """The line break that editors put at the end is none of the secret; another one is a mistake."""
+    path = config.folder / "pluggably.yaml"
+    path.write_text('providers: {openai: {api_key: "file:key"}}\n')
+    (config.folder / "key").write_text("sk-1\n")
+    (config.folder / "key").chmod(0o600)
+    assert config("check")[1] == ""
+    (config.folder / "key").write_text("sk-1\n\n")
+    assert config("check", code=2)[1].startswith(f"{path}:1:31: providers.openai.api_key: has a line break")
+
+
 def test_no_config_at_all_is_right(config: CommandLine) -> None:
     """The defaults count."""
     assert config("check") == ("There is no config file; the defaults apply: 0 providers, 0 models, 0 routes.\n", "")

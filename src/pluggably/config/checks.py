@@ -20,11 +20,16 @@ from msgspec import Struct, inspect
 
 from pluggably.config.accounts import Filling, environment_key, gaps, has_key, preset_of
 from pluggably.config.schema import DEMO_MODEL, ROUTE_KEYS, Config, ModelEntry, Provider, RouteTarget
+from pluggably.config.secret import Secret
 from pluggably.config.vocabulary import Preset, Vocabulary
 from pluggably.config.walk import Path_, Walk, is_null, printable, suggestion
 
 # The keys of a model that are short for options of its runner.
 SHORT_OPTIONS = ("command", "ready", "codec")
+# What of an AWS account goes into the head of a call.
+AWS_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+# What no header may hold (RFC 9110, 5.5); a tab it may.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # The lists of a route that name models.
 TARGET_KEYS = ("targets", "on_context_length", "on_content_filter")
 
@@ -41,6 +46,7 @@ def check(walk: Walk, config: Config, vocabulary: Vocabulary | None) -> Config:
         config = _with_options(walk, config, vocabulary)
         for name, provider in config.providers.items():
             _check_keys(walk, ("providers", name), provider)
+            _check_sendable(walk, ("providers", name), provider)
             _check_account(walk, name, provider, vocabulary)
     _check_hosts(walk, config.inputs.allow_hosts)
     names = _Names(walk, config, vocabulary)
@@ -257,6 +263,21 @@ def _check_keys(walk: Walk, path: Path_, entry: Provider) -> None:
         if key in entry.api_keys[:index]:
             place = (*path, "api_keys", str(index))
             walk.warn(walk.nodes[place], place, "is the same key as one before it.")
+
+
+def _check_sendable(walk: Walk, path: Path_, entry: Provider) -> None:
+    """Whether what goes into the head of each call can stand there. Accounts of Google are files of many lines."""
+    values: list[tuple[Path_, Secret | None]] = [((*path, "api_key"), entry.api_key)]
+    values += [((*path, "api_keys", str(index)), key) for index, key in enumerate(entry.api_keys)]
+    values += [((*path, "headers", name), value) for name, value in entry.headers.items()]
+    for index, one in enumerate(entry.aws):
+        values += [((*path, "aws", str(index), key), getattr(one, key)) for key in AWS_SECRETS]
+    for place, value in values:
+        if value is not None and _CONTROL.search(value.reveal()):
+            message = (
+                "has a line break or another control character in it, perhaps a blank line at the end of its file."
+            )
+            walk.wrong(walk.nodes[place], place, message)
 
 
 def _check_account(walk: Walk, name: str, entry: Provider, vocabulary: Vocabulary) -> None:

@@ -8,6 +8,7 @@ read.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from pluggably.domain.catalog import Description, LocalModel
 from pluggably.domain.generation import Modality
 from pluggably.errors import InvalidRequest, ModelUnavailable
 from pluggably.runners.runner import Launch, Placement
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class CommandOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +45,13 @@ class CommandOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output_modalities: tuple[Modality, ...] = ("text",)
     always_streams: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError, which whoever reads a config is told with its place."""
+        if not any("{port}" in text for text in (*self.command, *self.env.values())):
+            raise ValueError("the command must say where the port goes: put `{port}` into `command` or `env`")
+        if any(_CONTROL.search(value) for value in self.headers.values()):
+            raise ValueError("a header must have no line break and no other control character in it")
+
 
 class Command:
     """The runner `command`. The parameter is there for tests: how a program is looked for."""
@@ -55,10 +65,6 @@ class Command:
         if model.source != "file":
             raise InvalidRequest("A model with a command can only be defined in the config file.")
         asked = [*options.command, *options.env.values()]
-        if not any("{port}" in text for text in asked):
-            raise InvalidRequest(
-                f"The command of {model.id} does not say where {{port}} goes.", pointer="/options/command"
-            )
         if model.weights is None and any("{weights}" in text for text in asked):
             raise InvalidRequest(
                 f"The command of {model.id} wants {{weights}}, and the model has none.", pointer="/weights"

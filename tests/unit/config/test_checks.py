@@ -234,6 +234,29 @@ def test_a_mistake_in_a_provider_is_told_where_it_stands(text: str, expected: st
         assert expected is None or found == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{openai: {api_key: "sk-1\\n"}}', "1:31: providers.openai.api_key"),
+        ('{openai: {api_keys: [k, "sk-1\\r"]}}', "1:36: providers.openai.api_keys.1"),
+        ('{openai: {headers: {X-Key: "a\\nb"}}}', "1:39: providers.openai.headers.X-Key"),
+        (
+            '{signed: {aws: [{access_key_id: a, secret_access_key: "b\\n"}]}}',
+            "1:66: providers.signed.aws.0.secret_access_key",
+        ),
+    ],
+)
+def test_what_no_header_can_hold_is_told_where_it_stands(text: str, place: str) -> None:
+    """A line break in a key or a header; every call would fail of it. The value is not shown."""
+    found = issue(f"providers: {text}")
+    assert found.startswith(f"{place}: has a line break") and "sk-1" not in found
+
+
+def test_a_tab_may_stand_in_a_header() -> None:
+    """RFC 9110 lets it."""
+    assert warnings('providers: {openai: {headers: {X-Key: "a\\tb"}}}') == []
+
+
 def test_a_key_that_stands_twice_is_warned_of() -> None:
     """The same key behind two references is of no more use than one; neither is shown."""
     found = warnings('providers: {openai: {api_keys: ["${KEY}", other, sk-123]}}')

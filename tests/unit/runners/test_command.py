@@ -53,8 +53,8 @@ def test_only_from_the_config():
 def test_needs_a_port_and_what_it_names(tmp_path):
     """A command without `{port}`, with weights that are not there, or with no such program is refused."""
     model = LocalModel(id="m", runner="command")
-    with pytest.raises(InvalidRequest, match=r"\{port\}"):
-        RUNNER.describe(model, options_of(command=["serve"]))
+    with pytest.raises(msgspec.ValidationError, match=r"\{port\}"):
+        options_of(command=["serve"])
     assert RUNNER.describe(model, options_of(command=["serve"], env={"PORT": "{port}"}))
     with pytest.raises(InvalidRequest, match=r"\{weights\}"):
         RUNNER.describe(model, options_of(command=["serve", "{port}", "{weights}"]))
@@ -76,7 +76,15 @@ def test_measures_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"command": []}, {"ready": "health"}, {"base_path": "v1"}, {"base_path": "/v1/"}, {"x": 1}]
+    "wrong",
+    [
+        {"command": []},
+        {"ready": "health"},
+        {"base_path": "v1"},
+        {"base_path": "/v1/"},
+        {"x": 1},
+        {"headers": {"A": "b\nc"}},
+    ],
 )
 def test_options_are_strict(wrong):
     """An empty command, a path that is none, or an unknown option is refused."""
