@@ -75,17 +75,18 @@ async def read(http, endpoint, method, path, body=None, **headers):
 
 @needs_wheel
 def test_the_engine_s_own_reason_is_told(tmp_path):
-    """Weights that only the engine can refuse are told with its reason, not with that it failed."""
+    """Weights that only the engine can refuse are told to operators with its reason, not with that it failed."""
     path = tmp_path / "lemma.gguf"
     pairs = [tiny.string("general.architecture", "lemma"), *tiny.tokenizer_pairs()]
     path.write_bytes(tiny.encode(pairs, tiny.model_tensors()))
 
     async def scenario():
         async with pool_of(path) as (pool, _):
-            with pytest.raises(ModelUnavailable, match="unknown model architecture: 'lemma'") as refused:
+            with pytest.raises(ModelUnavailable, match="ended while it loaded") as refused:
                 await endpoint_of(pool)
+            assert "unknown model architecture: 'lemma'" in refused.value.for_operators
             assert refused.value.retry_after_s == 1
-            assert str(tmp_path) not in refused.value.detail
+            assert str(tmp_path) not in refused.value.detail + refused.value.for_operators
             assert pool.standing("tiny").status == "error"
             assert not pool.workers()
 

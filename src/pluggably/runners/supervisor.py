@@ -183,9 +183,13 @@ class Worker:
                 now = self._loop.time()
                 stall_end = self._last_activity + limits.stall_s
                 if now >= end:
-                    raise ModelUnavailable(f"The model was not ready within {limits.total_s:g} s.")
+                    raise ModelUnavailable(
+                        f"The model was not ready within {limits.total_s:g} s.", for_operators=self.last_words()
+                    )
                 if now >= stall_end:
-                    raise ModelUnavailable(f"The model's start stood still for {limits.stall_s:g} s.")
+                    raise ModelUnavailable(
+                        f"The model's start stood still for {limits.stall_s:g} s.", for_operators=self.last_words()
+                    )
                 await asyncio.wait(
                     (probe, self._exited),
                     timeout=min(end, stall_end) - now,
