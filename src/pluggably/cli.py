@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        # Whoever read our output has gone (`| head`), or its disk is full: nothing more can be written, not even at exit.
+        # Whoever read our output has gone (`| head`), or its disk is full: nothing can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.ENOSPC:
             sys.stderr.write("pluggably: there is no space left for what was to be printed.\n")
