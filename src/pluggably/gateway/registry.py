@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pluggably.domain.catalog import (
+    FREE,
     Capabilities,
     Description,
     LocalModel,
     Model,
     ModelStatus,
-    Price,
     RemoteModel,
     Route,
     Standing,
@@ -27,10 +27,6 @@ from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, Permission
 from pluggably.gateway.snapshot import Live, Snapshot
 
 T = TypeVar("T")
-
-# What runs on the operator's own machine costs no money.
-FREE = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
-
 
 # `POST /v1/models/load` and `/unload` stand where a model of that id would.
 RESERVED_IDS = ("load", "unload")

@@ -28,7 +28,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from pluggably.domain.catalog import Capabilities, Price, RemoteModel
+from pluggably.domain.catalog import FREE, Capabilities, Price, RemoteModel
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
@@ -52,7 +52,6 @@ LIFETIME_S = 3600.0
 RETRY_S = 60.0
 WAIT_S = 5.0
 KEPT_VERSION = 1
-NOTHING = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
 
 # A provider whose entry has changed has two listings for a while, and they write the same file.
 _WRITING = threading.Lock()
@@ -405,7 +404,7 @@ class Listing:
         said = self._facts.get(model)
         if said is not None and said.price is not None:
             return said.price
-        return NOTHING if self._said_free(model) else None
+        return FREE if self._said_free(model) else None
 
     def _is_free(self, model: str, price: Price | None) -> bool | None:
         said = self._said_free(model)
