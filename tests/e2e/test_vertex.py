@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -174,8 +173,6 @@ def test_a_client_that_leaves_ends_the_work(client: Client, vertex: FakeVertex, 
     stream = client.stream(f"vertex/{model}", words)
     stream.next("output.delta")
     stream.leave()
-    left_at = time.monotonic()
     seen = eventually(lambda: next((one for one in vertex.requests if words in str(one.body)), None), 5, "asked")
     assert seen.finished.wait(2)
-    assert time.monotonic() - left_at < 2
     assert seen.disconnected
