@@ -15,7 +15,14 @@ ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
         "max_tokens": 128_000,
         "thinking": "adaptive",
         "thinks": True,
-        "efforts": ("low", "medium", "high", "xhigh"),
+        # …/build-with-claude/effort, "Effort levels"
+        "efforts": ("low", "medium", "high", "xhigh", "max"),
+        # …/build-with-claude/preserved-thinking: from Fable 5.1 on.
+        "preserved_thinking": True,
+    },
+    {
+        "models": r"claude-(mythos-preview|\w+-4-|(opus|sonnet|fable|mythos)-5(?!-\d(?!\d)|\d))",
+        "preserved_thinking": False,
     },
     # "Non-default values: 400", from Opus 4.7 on.
     {"models": r"claude-(?!(opus|sonnet|haiku)-4-[56](?!\d))", "lacks": ("temperature", "top_p", "top_k")},
@@ -27,8 +34,7 @@ ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
     # "Runs without thinking": where the field is left out.
     {"models": r"claude-(opus|sonnet|haiku)-4-[5-8](?!\d)", "thinks": False},
     # "`xhigh` arrived with Opus 4.7".
-    {"models": r"claude-(opus|sonnet)-4-6(?!\d)", "efforts": ("low", "medium", "high")},
-    {"models": r"claude-sonnet-4-6(?!\d)", "max_tokens": 64_000},
+    {"models": r"claude-(opus|sonnet)-4-6(?!\d)", "efforts": ("low", "medium", "high", "max")},
     # "Thinking can't be disabled".
     {"models": r"claude-(fable-|mythos-|opus-5-5(?!\d))", "thinking_off": "never"},
     {"models": r"claude-sonnet-5-5(?!\d)", "thinking_off": "between_tools"},
@@ -52,8 +58,9 @@ MAKERS: dict[str, Preset] = {
         price_list="anthropic",
         key_env="ANTHROPIC_API_KEY",
         key_header="x-api-key",
-        # The version of 2026-10-21 only takes away what older models still have: with it `temperature`, `top_p` and
-        # `top_k` are refused for all (…/api/versioning).
+        # The version of 2026-10-21 adds nothing, and refuses more: `temperature`, `top_p` and `top_k` even at their
+        # defaults and for all models, documents in messages of the assistant, and `citations` on a user's text
+        # (…/api/migration-2026-10-21). Of these the codec only sends the first, unless `lacks` says otherwise.
         headers={"anthropic-version": "2023-06-01"},
         models=ModelList(path="/models?limit=1000", form="anthropic"),
         # …/api/errors, "Long requests": whatever may take ten minutes is to be streamed, since networks drop a
