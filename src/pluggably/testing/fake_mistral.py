@@ -1,9 +1,9 @@
 """A fake of Mistral's chat completions and embeddings, that says what a model's name tells it (see `fake_vendor`).
 
 What is not documented is refused, in Mistral's form and with its words: unknown fields, the user after a tool, ids of
-calls that are not nine letters and digits, a last word of the assistant's that is no prefix, more than 512 texts. What
-surprises: a model that thinks says so in a chunk `thinking`, so its content is a list, and in a stream calls come
-whole.
+calls that are not nine letters and digits, a last word of the assistant's that is no prefix, more than 512 texts, any
+effort but two. What surprises: a model that thinks says so in a chunk `thinking`, so its content is a list, and in a
+stream calls come whole.
 
 Source: docs.mistral.ai/api/endpoint/chat, …/endpoint/embeddings and …/capabilities/reasoning (2026-11); the types of
 mistralai 3.7.0; the orders of roles as mistral-common checks them.
@@ -30,6 +30,11 @@ from pluggably.testing.fake_vendor import (
 
 _MAX_TEXTS = 512
 _MAX_TOKENS = 16_384
+_CODES: dict[tuple[str | int, ...], tuple[str, str | None]] = {
+    ("model",): ("invalid_model", "1500"),
+    ("reasoning_effort",): ("invalid_request_invalid_args", "3051"),
+}
+_EFFORTS = ("none", "high")
 _CHAT_FIELDS = """
     model messages temperature top_p max_tokens stream stop random_seed metadata response_format tools tool_choice
     presence_penalty frequency_penalty min_tokens repetition_penalty top_k logprobs top_logprobs prompt_logprobs
@@ -62,6 +67,13 @@ class FakeMistral(FakeVendor):
         if path != "/v1/chat/completions":
             raise Refused(404, "no Route matched with those values")
         refuse_unknown(body, _CHAT_FIELDS)
+        effort = body.get("reasoning_effort", "none")
+        if effort not in _EFFORTS:
+            raise Refused(
+                400,
+                f"reasoning_effort='{effort}' is not supported for this model. Must be one of {_EFFORTS}",
+                ("reasoning_effort",),
+            )
         asked = _read(body.get("messages"))
         tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
         if body.get("tool_choice") == "none" or body["messages"][-1]["role"] == "tool":
@@ -83,7 +95,7 @@ class FakeMistral(FakeVendor):
             return {"detail": [wrong]}
         if refused.status == 401:
             return {"message": "Unauthorized", "request_id": "9b1e"}
-        kind, code = ("invalid_model", "1500") if refused.where == ("model",) else ("error", None)
+        kind, code = _CODES.get(tuple(refused.where), ("error", None))
         return {"object": "error", "message": refused.message, "type": kind, "param": None, "code": code}
 
 

@@ -40,7 +40,8 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     if asked is not None:
         known = efforts_of(options.efforts, options.model_rules, model)
         if "reasoning" in lacks:
-            omissions.no_effort()
+            if asked.effort != "none":
+                omissions.no_effort()
         elif (effort := omissions.effort(asked.effort, known) if known else asked.effort) is not None:
             value["reasoning_effort"] = effort
     put_tools(value, request, lacks, omissions, backend)
