@@ -142,7 +142,9 @@ def _of_the_sdk(messages: list[Any]) -> list[tuple[str, Any]]:
         for call in message.tool_calls or ():
             given = call.function.arguments
             arguments = given if isinstance(given, str) else json.dumps(given)
-            calls.setdefault(call.id, [call.function.name, ""])[1] += arguments
+            # "null" is what the SDK has for no id: more of the call before.
+            id_ = call.id if call.id != "null" else list(calls)[-1]
+            calls.setdefault(id_, [call.function.name, ""])[1] += arguments
     told += [("call", (id_, name, json.loads(arguments))) for id_, (name, arguments) in calls.items()]
     return _joined([each for each in told if each[1] != ""])
 

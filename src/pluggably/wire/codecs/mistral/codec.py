@@ -55,12 +55,15 @@ from pluggably.wire.codecs.mistral.reply import (
 )
 from pluggably.wire.codecs.mistral.request import chat_body, embeddings_body
 from pluggably.wire.codecs.openai.calls import OpenCalls
-from pluggably.wire.codecs.openai.reply import Scores, TokenCounts, decode_embeddings, scores_of
+from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 _REFERENCES = ("reference", "tool_reference")
+# What stands for the id in the further pieces of a streamed call, at models that are passed on
+# (github.com/langchain-ai/langchainjs/pull/11505, 2026-08), and in the type ToolCall of mistralai 3.7.0.
+_NO_ID = "null"
 
 
 class MistralCodec:
@@ -117,6 +120,8 @@ class MistralCodec:
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
         if choice is None or choice.message is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
+        if choice.finish_reason == "error":
+            return Step(self._count(completion.usage), error=self._broken_off())
         events = self._take(choice.message, choice.logprobs)
         events += self._count(completion.usage)
         self._finish_reason = choice.finish_reason or "stop"  # a whole answer is complete by its form
@@ -176,12 +181,15 @@ class MistralCodec:
             return NOTHING
         if self._finish_reason is None:
             raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
+        if self._finish_reason == "error":
+            raise self._broken_off()
         return Step(self._end())
 
+    def _broken_off(self) -> BackendError:
+        return BackendError(f"{self._asked.backend} broke off its answer with an error.")
+
     def _end(self) -> list[Event]:
-        """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason == "error":
-            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
+        """The last events of a good answer."""
         has_calls = self._items.has_tool_calls
         rest = self._prefix.rest()
         events = (self._items.text(rest) if rest else []) + self._items.close()
@@ -209,8 +217,13 @@ class MistralCodec:
         if scored and not isinstance(content, str):
             events += self._text("", scored)
         for piece in delta.tool_calls or ():
-            events += self._calls.take(piece, self._asked.backend)
+            events += self._call(piece)
         return events
+
+    def _call(self, piece: CallPiece) -> list[Event]:
+        if piece.id == _NO_ID:
+            piece.id = None
+        return self._calls.take(piece, self._asked.backend)
 
     def _chunk(self, chunk: JsonObject) -> list[Event]:
         kind = chunk.get("type")
