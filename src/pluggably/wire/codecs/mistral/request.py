@@ -46,8 +46,15 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
             value["reasoning_effort"] = effort
     put_tools(value, request, lacks, omissions, backend)
     put_response_format(value, request, lacks, backend)
-    merge_own(value, request.provider_options.get(backend), backend)
+    merge_own(value, _with_tools(request.provider_options.get(backend), value), backend)
     return Body(value, omissions, origins)
+
+
+def _with_tools(own: JsonObject | None, value: JsonObject) -> JsonObject | None:
+    """The request's own options, whose `tools`, connectors and the like, stand beside the functions."""
+    if own and isinstance(own.get("tools"), list) and "tools" in value:
+        return {**own, "tools": [*value["tools"], *own["tools"]]}
+    return own
 
 
 def embeddings_body(request: GenerationRequest, model: str, backend: str, options: MistralOptions) -> Body:
