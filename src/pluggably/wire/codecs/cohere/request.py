@@ -67,7 +67,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     refuse_own(own, _NOT_OVERRIDABLE, backend)
     omissions = Omissions(request, backend)
     lacks = lacks_of(options.lacks, options.model_rules, model, None)
-    messages, origins = Messages(backend, options, omissions).build(request.messages)
+    asked = request.text.reasoning
+    thinks = "reasoning" not in lacks and (asked is None or asked.effort != "none")
+    messages, origins = Messages(backend, options, omissions, thinks=thinks).build(request.messages)
     value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
     if stream:
         value["stream"] = True
