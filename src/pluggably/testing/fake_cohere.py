@@ -53,6 +53,9 @@ class FakeCohere(FakeVendor):
         if path != "/v2/chat":
             raise Refused(404, "page not found")
         refuse_unknown(body, _CHAT_FIELDS)
+        schema = (body.get("response_format") or {}).get("json_schema")
+        if schema is not None and (schema.get("type") != "object" or not schema.get("required")):
+            raise Refused(400, "invalid request: response_format validation: invalid 'json_schema' provided")
         asked = _read(body.get("messages"))
         tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
         if body.get("tool_choice") == "NONE" or body["messages"][-1]["role"] == "tool":
