@@ -31,7 +31,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codecs.cohere.options import CohereOptions
 from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import Omissions
@@ -109,7 +109,7 @@ class Messages:
         if isinstance(part, Image):
             return self._media_rules.image_part(part, own, pointer)
         kind = "files: put their text into `documents` of its provider options" if isinstance(part, File) else "audio"
-        raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
+        raise UnsupportedModality(f"{self._backend} takes no {kind}.", pointer=pointer)
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         texts = self._result_media.texts(part, part.tool_call_id, pointer, self._content)

@@ -37,7 +37,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.lacks import ModelRule, check_tool_choice, efforts_of
 from pluggably.wire.media import Input, MediaRules
 from pluggably.wire.omissions import Body, Omissions
@@ -286,12 +286,13 @@ class Messages:
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _image(self, part: Image | File | Audio, pointer: str) -> str:
-        """An image as base64, without what a data URL says of its type. Raises: UnsupportedParameter."""
+        """An image as base64, without what a data URL says of its type. Raises: UnsupportedModality,
+        UnsupportedParameter."""
         if not isinstance(part, Image):
             kind = "files" if isinstance(part, File) else "audio"
-            raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no {kind}.", pointer=pointer)
+        self._media_rules.require("image", pointer, "takes no images")
         if part.url is UNSET:
-            self._media_rules.require("image", pointer, "takes no images")
             return part.data or ""
         if not part.url.startswith("data:"):
             raise UnsupportedParameter(f"{self._backend} takes images only as `data`, not by URL.", pointer=pointer)
