@@ -139,6 +139,23 @@ MAKERS: dict[str, Preset] = {
         key_env="MISTRAL_API_KEY",
         # docs.mistral.ai/deployment/ai-studio/tier: the Experiment plan.
         free_tier=True,
+        options={
+            # …/capabilities/reasoning: `high` and `none`. Another is a 400, which names the two
+            # (github.com/withceleste/celeste-python/pull/311, 2026-07).
+            "efforts": ("none", "high"),
+            "model_rules": (
+                # …/models/overview: these do not reason. Any effort is a 4xx (…/NousResearch/hermes-agent/issues/11243,
+                # 2026-04; …/tontinton/maki/pull/396, 2026-06).
+                {
+                    "models": r"(mistral-(large|nemo|tiny|code)|codestral|devstral|ministral|pixtral|voxtral|open-)",
+                    "lacks": ("reasoning",),
+                },
+                # Z.ai's models, passed on as they are: …/anomalyco/models.dev/pull/7334 and
+                # …/mistralai/mistral-vibe/issues/1117 (2026-09).
+                {"models": r"zai-glm-(5-3|latest)", "efforts": ("low", "high", "max")},
+                {"models": r"zai-glm-5-2", "efforts": ("none", "high", "max")},
+            ),
+        },
     ),
     # platform.kimi.ai/docs/api/chat (2026-11), with its OpenAPI document, and …/docs/api/models-overview
     "moonshot": Preset(

@@ -37,7 +37,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Profile
 from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import OPENING, Omissions
@@ -272,7 +272,7 @@ class Messages:
         elif isinstance(part, File):
             block = self._document(part, pointer)
         else:
-            raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
         return [merged(block, own_options(part.provider_options, self._backend))]
 
     def _image(self, part: Image | File, pointer: str) -> JsonObject:

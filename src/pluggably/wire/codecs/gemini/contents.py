@@ -30,7 +30,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
@@ -151,10 +151,10 @@ class ContentBuilder:
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _media(self, part: Media, pointer: str) -> JsonObject:
-        """Raises: UnsupportedParameter, InvalidRequest."""
+        """Raises: UnsupportedModality, UnsupportedParameter, InvalidRequest."""
         kind = "image" if isinstance(part, Image) else "audio" if isinstance(part, Audio) else "file"
         if kind not in self._inputs:
-            raise UnsupportedParameter(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
         media_type, data = part.media_type or "", part.data
         if part.url is not UNSET:
             if not part.url.startswith("data:"):

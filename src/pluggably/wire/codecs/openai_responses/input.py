@@ -26,7 +26,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codec import short_id
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 from pluggably.wire.media import MediaRules, file_name
@@ -102,7 +102,7 @@ class InputItems:
             return merged({"type": "input_image", "image_url": url, "detail": "auto"}, own)
         if isinstance(part, File):
             return merged(self._file(part, pointer), own)
-        raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
+        raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
 
     def _file(self, part: File, pointer: str) -> JsonObject:
         url = self._media_rules.file_url(part, pointer)
