@@ -80,6 +80,8 @@ CLOUDS: dict[str, Preset] = {
             CodecRule(
                 models=r"claude-",
                 codec="anthropic",
+                # As at Anthropic, which says why.
+                always_streams=True,
                 options={
                     "path": "publishers/anthropic/models/{model}:rawPredict",
                     "stream_path": "publishers/anthropic/models/{model}:streamRawPredict",
@@ -88,6 +90,7 @@ CLOUDS: dict[str, Preset] = {
                     "extra_body": {"anthropic_version": "vertex-2023-10-16"},
                     # Only the Claude API itself is documented to fetch what a URL leads to.
                     "inputs": ("image", "file"),
+                    "thinking_display": "summarized",
                     "model_rules": ANTHROPIC_MODEL_RULES,
                 },
             ),
