@@ -74,6 +74,9 @@ CLOUDS: dict[str, Preset] = {
             "collections": ("endpoints",),
             # By other operations, with bodies of their own.
             "lacks": ("embeddings",),
+            # "mimeType … Required": …/docs/model-reference/inference, FileData; else "it has an empty mimeType
+            # parameter in fileData", says the 400.
+            "typed_urls": True,
             "model_rules": GEMINI_MODEL_RULES,
         },
         codec_rules=(
