@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from pluggably.domain.generation import Fold, ToolCall
+from pluggably.domain.generation import Completed, Fold, Text, ToolCall
 from pluggably.errors import BackendInvalidResponse, ModelNotFound, UnsupportedParameter
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
-from pluggably.wire.codec import Address, HttpReply
+from pluggably.wire.codec import Address, Frame, HttpReply
 from pluggably.wire.codecs.gemini.codec import GeminiCodec
 from pluggably.wire.codecs.gemini.options import GeminiOptions
 from pluggably.wire.codecs.gemini.reply import GrowingArguments, PartialArg
@@ -194,6 +195,54 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
     ids = [item.id for item in fold.output() if isinstance(item, ToolCall)]
     assert len(set(ids)) == 3
     assert all(each.startswith("call_") for each in ids)
+
+
+# ── answers that take several calls ─────────────────────────────────────────────────────────────────────────────────
+
+
+def continued(text: str, counts: dict[str, Any] | None = None) -> Frame:
+    """A piece of an answer that another call continues."""
+    candidate = {"content": {"parts": [{"text": text}]}, "finishReason": "CONTINUATION", "continuationToken": "abc="}
+    return Frame("", json.dumps({"candidates": [candidate], "usageMetadata": counts or {}}).encode())
+
+
+def test_a_stream_goes_on_in_the_next_call() -> None:
+    """In the same text, and what all calls used is told as one."""
+    codec = GeminiCodec(GOOGLE)
+    codec.begin(generation_request({"input": "Hello"}), replace(address("gemini-3.8-flash"), stream=True))
+    audio = [{"modality": "AUDIO", "tokenCount": 2}]
+    counts = {"promptTokenCount": 4, "candidatesTokenCount": 1, "promptTokensDetails": audio}
+    fold = Fold()
+    fold.add(codec.feed(continued("Hel", {**counts, "thoughtsTokenCount": 3})).events)
+    step = codec.finish()
+    assert step.next is not None
+    assert step.next.framing == "sse"
+    assert json.loads(step.next.body)["continuationToken"] == "abc="
+    last = {"candidates": [{"content": {"parts": [{"text": "lo"}]}, "finishReason": "STOP"}], "usageMetadata": counts}
+    fold.add(codec.feed(Frame("", json.dumps(last).encode())).events)
+    step = codec.finish()
+    fold.add(step.events)
+    assert step.next is None
+    assert [item.text for item in fold.output() if isinstance(item, Text)] == ["Hello"]
+    usage = fold.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (8, 5, 3)
+    assert fold.breakdown is not None
+    assert fold.breakdown.audio_input_tokens == 4
+
+
+def test_an_answer_is_not_continued_for_ever() -> None:
+    """Each call is paid for; what came until then is an answer that was cut."""
+    codec = GeminiCodec(GOOGLE)
+    codec.begin(generation_request({"input": "Hello"}), replace(address("gemini-3.8-flash"), stream=True))
+    calls = 0
+    while True:
+        codec.feed(continued("x"))
+        step = codec.finish()
+        if step.next is None:
+            break
+        calls += 1
+    assert calls == 8
+    assert step.events[-1] == Completed("length")
 
 
 # ── schemas ─────────────────────────────────────────────────────────────────────────────────────────────────────────
