@@ -96,6 +96,23 @@ def test_claude_is_asked_to_show_what_it_thinks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "most", "thinking"),
+    [
+        ("claude-opus-4-1@20250805", 32_000, {"type": "enabled", "budget_tokens": 16_000}),
+        ("claude-sonnet-4@20250514", 64_000, {"type": "enabled", "budget_tokens": 16_384}),
+        ("claude-3-7-sonnet@20250219", 64_000, {"type": "enabled", "budget_tokens": 16_384}),
+        ("claude-3-5-haiku@20241022", 8192, None),
+        ("claude-3-haiku@20240307", 4096, None),
+        ("claude-opus-4-8", 128_000, {"type": "adaptive", "display": "summarized"}),
+    ],
+)
+def test_claude_before_4_5_is_asked_in_the_old_way(model: str, most: int, thinking: Any) -> None:
+    """Google serves models for longer than Anthropic does."""
+    body = json.loads(call_for(model, {"input": "Hi", "parameters": {"reasoning": {"effort": "high"}}}).body)
+    assert (body["max_tokens"], body.get("thinking")) == (most, thinking)
+
+
+@pytest.mark.parametrize(
     ("given", "streams"), [(None, {"claude": True, "gemini": False}), (False, {"claude": False, "gemini": False})]
 )
 def test_claude_alone_always_streams(given: bool | None, streams: dict[str, bool]) -> None:
