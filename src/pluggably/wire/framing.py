@@ -387,4 +387,4 @@ def whole_stream(codec: Codec, body: bytes) -> Step:
         if step.error is not None:
             return Step(events, error=step.error)
     step = codec.finish()
-    return Step([*events, *step.events], error=step.error)
+    return Step([*events, *step.events], step.next, step.error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pluggably.providers.presets.google import GEMINI_MODEL_RULES
 from pluggably.providers.presets.makers import ANTHROPIC_MODEL_RULES
 from pluggably.providers.presets.preset import CodecRule, ModelList, Preset, Variable
@@ -12,6 +14,30 @@ _VERTEX = {
     # Of a region: its name, a hyphen, and this.
     "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
 }
+
+_CLAUDE: dict[str, Any] = {
+    "path": "publishers/anthropic/models/{model}:rawPredict",
+    "stream_path": "publishers/anthropic/models/{model}:streamRawPredict",
+    # platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai: it "must be set" to this. anthropic 2.12 sends
+    # the version of its own API.
+    "extra_body": {"anthropic_version": "vertex-2023-10-16"},
+    # Only the Claude API itself is documented to fetch what a URL leads to.
+    "inputs": ("image", "file"),
+}
+# Google retires models later than Anthropic does: Opus 4.1 was still there in 2026-08, says
+# github.com/promptfoo/promptfoo/pull/10484. From platform.claude.com/docs/en/about-claude/models/overview, "Max output"
+# and "Extended thinking", as it stood when Anthropic had these models, too.
+_CLAUDE_BEFORE_4_5: tuple[dict[str, Any], ...] = (
+    {"models": r"claude-3-", "max_tokens": 4096},
+    {"models": r"claude-3-5-", "max_tokens": 8192},
+    {"models": r"claude-3-(?!7)", "lacks": ("reasoning",)},
+    {"models": r"claude-(3-7-|sonnet-4)", "max_tokens": 64_000},
+    {"models": r"claude-opus-4", "max_tokens": 32_000},
+    # "temperature and top_p cannot both be specified for this model".
+    {"models": r"claude-opus-4-1", "one_of_sampling": True},
+    # …/build-with-claude/structured-outputs: from Opus 4.1 on.
+    {"models": r"claude-(?!opus-4-1)", "lacks": ("json_schema",)},
+)
 
 CLOUDS: dict[str, Preset] = {
     # docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …/userguide/endpoints.html and
@@ -74,22 +100,24 @@ CLOUDS: dict[str, Preset] = {
             "collections": ("endpoints",),
             # By other operations, with bodies of their own.
             "lacks": ("embeddings",),
+            # "mimeType … Required": …/docs/model-reference/inference, FileData; else "it has an empty mimeType
+            # parameter in fileData", says the 400.
+            "typed_urls": True,
             "model_rules": GEMINI_MODEL_RULES,
         },
         codec_rules=(
+            # As at Anthropic, which says why.
+            CodecRule(
+                models=r"claude-(3-|(opus|sonnet)-4(-1)?(@|$))",
+                codec="anthropic",
+                always_streams=True,
+                options={**_CLAUDE, "model_rules": _CLAUDE_BEFORE_4_5},
+            ),
             CodecRule(
                 models=r"claude-",
                 codec="anthropic",
-                options={
-                    "path": "publishers/anthropic/models/{model}:rawPredict",
-                    "stream_path": "publishers/anthropic/models/{model}:streamRawPredict",
-                    # platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai: it "must be set" to this.
-                    # anthropic 2.12 sends the version of its own API.
-                    "extra_body": {"anthropic_version": "vertex-2023-10-16"},
-                    # Only the Claude API itself is documented to fetch what a URL leads to.
-                    "inputs": ("image", "file"),
-                    "model_rules": ANTHROPIC_MODEL_RULES,
-                },
+                always_streams=True,
+                options={**_CLAUDE, "thinking_display": "summarized", "model_rules": ANTHROPIC_MODEL_RULES},
             ),
             # …/docs/embeddings/get-text-embeddings (2026-11): "each request can only include a single input text".
             CodecRule(models=r"gemini-embedding-001", codec="vertex_embeddings", options={"texts_per_call": 1}),

@@ -26,6 +26,8 @@ class CodecRule(Struct, frozen=True, kw_only=True):
     models: str
     codec: str
     options: dict[str, Any] = {}
+    # As of the preset, and in addition to it.
+    always_streams: bool = False
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
