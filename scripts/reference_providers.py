@@ -16,6 +16,7 @@ import msgspec
 from pluggably.plugins import CODECS, Plugins
 from pluggably.providers.presets import PRESETS, Preset
 from pluggably.wire.codecs.openai.options import OpenAIOptions
+from pluggably.wire.lacks import COMMON_EFFORTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "providers"
 COMPOSE = Path(__file__).parent.parent / "compose.yaml"
@@ -31,7 +32,17 @@ PLACES = {
     "json": "response_format: json",
     "json_schema": "response_format: json_schema",
 }
-REFUSED = ("stop", "tool_choice", "named_tool", "required_tool", "json", "json_schema", "dimensions", "embeddings")
+REFUSED = (
+    "stop",
+    "tools",
+    "tool_choice",
+    "named_tool",
+    "required_tool",
+    "json",
+    "json_schema",
+    "dimensions",
+    "embeddings",
+)
 # Fields of an effort that only turn reasoning on and off.
 SWITCHES = ("thinking", "enable_thinking")
 INPUTS = {
@@ -135,7 +146,7 @@ def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
         refused.append(f"more than {options.stop_limit} `stop` sequences")
     rows.append(("dropped with a warning", _list(dropped) or "nothing"))
     rows.append(("refused", _list(refused) or "nothing"))
-    if options.efforts or options.effort_field in SWITCHES:
+    if options.efforts != COMMON_EFFORTS or options.effort_field in SWITCHES:
         rows.append(("efforts", _efforts(options.effort_field, options.efforts)))
     for rule in options.model_rules:
         parts = []
@@ -148,13 +159,16 @@ def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
         if rule.unless_effort:
             parts.append(f"but not with the effort {_list(f'`{one}`' for one in rule.unless_effort)}")
         if rule.effort_field or rule.efforts:
-            parts.append(f"efforts: {_efforts(rule.effort_field or options.effort_field, rule.efforts)}")
+            field, efforts = rule.effort_field or options.effort_field, rule.efforts or options.efforts
+            parts.append(f"efforts: {_efforts(field, efforts)}")
         rows.append((f"models that match `{_cell(rule.models)}`", "; ".join(parts)))
     return rows
 
 
 def _efforts(field: str, efforts: Iterable[str]) -> str:
-    return _list(f"`{one}`" for one in efforts) or ("on, or off with `none`" if field in SWITCHES else "all")
+    if field in SWITCHES:
+        return "on, or off with `none`"
+    return _list(f"`{one}`" for one in efforts) or "all"
 
 
 def _place(lack: str) -> str:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from pluggably.domain.generation import Effort
 from pluggably.wire.embedding_calls import PerCall
 from pluggably.wire.faults import Meaning
-from pluggably.wire.lacks import EffortField, Lack, ModelRule
+from pluggably.wire.lacks import COMMON_EFFORTS, EffortField, Lack, ModelRule
 from pluggably.wire.media import Input
 
 
@@ -27,8 +27,8 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # answer has no bound.
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     effort_field: EffortField = "reasoning_effort"
-    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
-    efforts: tuple[Effort, ...] = ()
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all, `max` among them.
+    efforts: tuple[Effort, ...] = COMMON_EFFORTS
     # The fields that turn reasoning off, where the effort `none` does not: `{"thinking": {"type": "disabled"}}`.
     effort_none: dict[str, Any] = {}
     # The field of an assistant message in which the server takes its reasoning back; None: nowhere.

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Effort
 from pluggably.wire.faults import Meaning
-from pluggably.wire.lacks import Lack, ModelRule
+from pluggably.wire.lacks import COMMON_EFFORTS, Lack, ModelRule
 from pluggably.wire.media import Input
 
 
@@ -28,8 +28,8 @@ class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encrypted_reasoning: bool = True
     # What the model shows of its reasoning; None: nothing. OpenAI gives it to verified organisations only.
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = None
-    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
-    efforts: tuple[Effort, ...] = ()
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all, `max` among them.
+    efforts: tuple[Effort, ...] = COMMON_EFFORTS
     # A regular expression, matched from the start of the vendor's model id: models that give no streams. They are asked
     # for a whole answer, whose events then come at once.
     unstreamed: str | None = None
