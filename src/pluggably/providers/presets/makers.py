@@ -97,12 +97,13 @@ MAKERS: dict[str, Preset] = {
         price_list="deepseek",
         key_env="DEEPSEEK_API_KEY",
         options={
-            # "Thinking mode is enabled by default"; efforts are mapped to low, high and max, and this turns it off.
+            # "Thinking mode is enabled by default"; all efforts are mapped to low, high and max, and this turns it off.
+            "efforts": (),
             "effort_none": {"thinking": {"type": "disabled"}},
             # After a call of a tool, the reasoning "must be passed back", or the answer is a 400, also where there was
             # none (github.com/deepseek-ai/deepseek-harness/discussions/739); elsewhere it is ignored.
             "reasoning_back": "reasoning_content",
-            "reasoning_beside_calls": True,
+            "reasoning_filler": "",
             # "Up to 16 sequences": `stop`.
             "stop_limit": 16,
             # …/guides/vision: images by URL or as a `data:` URL, for `deepseek-flash`.
@@ -110,11 +111,13 @@ MAKERS: dict[str, Preset] = {
             # Not among the parameters. `response_format`: text or json_object.
             "lacks": ("top_k", "min_p", "seed", "parallel_tool_calls", "json_schema", "embeddings"),
             # "Thinking mode does not support the temperature, presence_penalty, or frequency_penalty parameters", and
-            # ignores them; that it refuses logprobs stood there until 2026-03.
+            # ignores them; that it refuses logprobs stood there until 2026-03. To a call that is demanded it says
+            # "Thinking mode does not support this tool_choice" (github.com/deepseek-ai/DeepSeek-V3/issues/1376,
+            # github.com/mozilla-ai/any-llm/pull/1386; 2026-09).
             "model_rules": (
                 {
                     "models": r"",
-                    "lacks": ("temperature", "presence_penalty", "frequency_penalty", "logprobs"),
+                    "lacks": ("temperature", "presence_penalty", "frequency_penalty", "logprobs", "tool_choice"),
                     "unless_effort": ("none",),
                     "default_effort": "high",
                 },
@@ -152,8 +155,12 @@ MAKERS: dict[str, Preset] = {
             "max_tokens_field": "max_completion_tokens",
             # "A maximum of 5 strings is allowed".
             "stop_limit": 5,
-            # …/docs/guide/kimi-k2-6-quickstart: in a loop of tool calls it must be kept in the context.
+            # …/docs/guide/kimi-k2-6-quickstart: in a loop of tool calls it must be kept in the context. Where there was
+            # none: "thinking is enabled but reasoning_content is missing in assistant tool call message", which "" does
+            # not help, and " " does (github.com/theopenco/llmgateway/pull/2093, github.com/earendil-works/pi/pull/4178;
+            # 2026-05).
             "reasoning_back": "reasoning_content",
+            "reasoning_filler": " ",
             # "Image content specified via base64 encoding or file id".
             "inputs": ("image",),
             # None of them is in the OpenAPI document. …/docs/guide/migrating-from-openai-to-kimi lists what there is
@@ -167,9 +174,9 @@ MAKERS: dict[str, Preset] = {
                 {"models": r"kimi-k2\.[56]", "effort_field": "thinking"},
                 {"models": r"kimi-k2\.[56]", "lacks": ("tool_choice",), "unless_effort": ("none",)},
                 # "`thinking` is always `enabled`".
-                {"models": r"kimi-k2\.7", "lacks": ("reasoning",)},
-                # It always thinks, with the efforts low, high and max.
-                {"models": r"kimi-k3", "efforts": ("low", "high")},
+                {"models": r"kimi-k2\.7", "lacks": ("reasoning", "tool_choice")},
+                # …/docs/guide/use-thinking-effort: it always thinks, with these.
+                {"models": r"kimi-k3", "efforts": ("low", "high", "max")},
                 {"models": r"moonshot-v1", "lacks": ("reasoning",)},
             ),
             # …/docs/api/errors
@@ -233,7 +240,19 @@ MAKERS: dict[str, Preset] = {
             "inputs": ("image", "image_url"),
             # Not among the parameters; `required` "is not supported by the Qwen series".
             "lacks": ("min_p", "frequency_penalty", "required_tool"),
-            "model_rules": ({"models": r"qwen3\.[89]", "effort_field": "reasoning_effort"},),
+            "model_rules": (
+                {"models": r"qwen3\.[89]", "effort_field": "reasoning_effort"},
+                # "The tool_choice parameter does not support being set to required or object in thinking mode"
+                # (…/qwen-function-calling; github.com/cloudwego/eino/issues/994, 2026-04). Most think when told to, …
+                {"models": r"", "lacks": ("tool_choice",), "unless_effort": ("none",), "default_effort": "none"},
+                # … these unless told not to: …/deep-thinking.
+                {
+                    "models": r"qwen3\.[5-9]|qwen3-[\da-z.]*\db(?!.*instruct)|qwq|qvq|.*-thinking",
+                    "lacks": ("tool_choice",),
+                    "unless_effort": ("none",),
+                    "default_effort": "high",
+                },
+            ),
             # …/model-studio/error-code
             "error_codes": {
                 "data_inspection_failed": "filtered",
@@ -279,7 +298,9 @@ MAKERS: dict[str, Preset] = {
                     "lacks": ("reasoning",),
                 },
                 # low, medium and high; "reasoning cannot be disabled".
-                {"models": r"grok-4\.5", "efforts": ("low", "medium", "high")},
+                {"models": r"grok-4\.[5-9](?!\d)", "efforts": ("low", "medium", "high")},
+                # `xhigh` came with Grok 4.6.
+                {"models": r"grok-4\.[6-9](?!\d)", "efforts": ("low", "medium", "high", "xhigh")},
             ),
         },
     ),
@@ -314,8 +335,12 @@ MAKERS: dict[str, Preset] = {
             ),
             "model_rules": (
                 # `reasoning_effort`: GLM-5.2 takes all; GLM-5.3 low, high and max, and cannot be turned off.
-                {"models": r"glm-5\.2", "effort_field": "reasoning_effort"},
-                {"models": r"glm-5\.3", "effort_field": "reasoning_effort", "efforts": ("low", "high")},
+                {
+                    "models": r"glm-5\.2",
+                    "effort_field": "reasoning_effort",
+                    "efforts": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+                },
+                {"models": r"glm-5\.3", "effort_field": "reasoning_effort", "efforts": ("low", "high", "max")},
                 {"models": r"glm-4-", "lacks": ("reasoning",)},
             ),
             # …/api-reference/api-code; those about the account come with a status of 429.

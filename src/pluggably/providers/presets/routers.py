@@ -62,6 +62,9 @@ ROUTERS: dict[str, Preset] = {
             # "You can control reasoning tokens in your requests using the reasoning parameter", and they are handed
             # back in `reasoning`, or as they came in `reasoning_details`.
             "effort_field": "reasoning",
+            # …/docs/use-cases/reasoning-tokens and the types of openrouter 1.3.84: all, and what a model lacks is
+            # translated there.
+            "efforts": (),
             "reasoning_back": "reasoning",
             "embedding_encoding": "base64",
             # …/docs/features/multimodal/pdfs: a file by URL or as base64.

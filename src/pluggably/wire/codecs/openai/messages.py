@@ -170,8 +170,9 @@ class Messages:
         message: JsonObject = {"role": "assistant", "content": plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls
-        if self._options.reasoning_back and (thoughts or (calls and self._options.reasoning_beside_calls)):
-            message[self._options.reasoning_back] = "".join(thoughts)
+        reasoning = "".join(thoughts) or (self._options.reasoning_filler if calls else None)
+        if self._options.reasoning_back and reasoning is not None:
+            message[self._options.reasoning_back] = reasoning
         if states:
             message["reasoning_details"] = states
         if calls:

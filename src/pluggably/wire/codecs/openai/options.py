@@ -33,8 +33,9 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     effort_none: dict[str, Any] = {}
     # The field of an assistant message in which the server takes its reasoning back; None: nowhere.
     reasoning_back: Literal["reasoning_content", "reasoning"] | None = None
-    # Whether a message with tool calls must have that field, be it empty (DeepSeek, while it thinks).
-    reasoning_beside_calls: bool = False
+    # What stands in that field of a message with tool calls where there is no reasoning, since the server refuses a
+    # conversation without it; None: nothing, and no field.
+    reasoning_filler: str | None = None
     # Whether an answer that begins with `<think>` begins with reasoning, up to `</think>`.
     think_tags: bool = False
     # Whether a refusal goes back as a part of its own (OpenAI) or as text.
