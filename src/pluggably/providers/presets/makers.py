@@ -190,28 +190,32 @@ MAKERS: dict[str, Preset] = {
             },
         },
     ),
-    # docs.perplexity.ai/docs/sonar/openai-compatibility and the types of perplexityai 0.46.1 (2026-11)
+    # docs.perplexity.ai/docs/agent-api/openai-compatibility, …/docs/agent-api/migrate-from-sonar/how-to, the types of
+    # perplexityai 0.46.1, and github.com/vercel/ai, packages/perplexity, with what the Agent API really sent (2026-11).
+    # The Sonar API, shaped like Chat Completions, ended on 2026-09-27 (github.com/vercel/ai/releases/tag/
+    # @ai-sdk%2Fperplexity@3.1.0): "Sonar is now the Agent API".
     "perplexity": Preset(
         title="Perplexity",
-        checked="2026-11-22",
-        base_url="https://api.perplexity.ai",
-        docs="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
-        price_list="perplexity",
+        checked="2026-11-30",
+        codec="openai_responses",
+        base_url="https://api.perplexity.ai/v1",
+        docs="https://docs.perplexity.ai/docs/agent-api/openai-compatibility",
         key_env="PERPLEXITY_API_KEY",
-        # …/api-reference/models-get: its list is of "the models available for the Agent API", not of these.
-        models=None,
         options={
-            # "user or tool message(s) should alternate with assistant message(s)": its error `invalid_message`.
-            "taking_turns": True,
-            # …/docs/sonar/models/sonar-reasoning-pro: a `<think>` section stands before the answer.
-            "think_tags": True,
-            # Not named; the chunks tell the usage unasked.
-            "stream_options": False,
-            # `reasoning_effort` is one of these.
-            "efforts": ("minimal", "low", "medium", "high"),
+            # `input` is of these, each with its type.
+            "plain_input": True,
+            # `search_web` begins as a call, and ends as an item `search_results`.
+            "calls_when_whole": True,
+            # `response_format`: json_schema. There is no `text`.
+            "format_field": "response_format",
+            # Nor `include`.
+            "encrypted_reasoning": False,
+            # `reasoning.effort` is one of these.
+            "efforts": ("minimal", "low", "medium", "high", "xhigh"),
+            # `input_image`.
             "inputs": ("image", "image_url"),
-            # Not named. `tool_choice`: none, auto, required. Its embeddings are bytes, one for each number.
-            "lacks": ("min_p", "seed", "named_tool", "embeddings"),
+            # Not among the parameters.
+            "lacks": ("temperature", "top_p", "logprobs", "parallel_tool_calls", "tool_choice", "json"),
         },
     ),
     # As of 2026-11, read at alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions,

@@ -56,7 +56,7 @@ _AUDIO_FORMATS = {
 }
 # What the Responses wire leaves on a text or a tool call, to have it back (`openai_responses`). The conversation may go
 # on with a model of the same provider that speaks this wire, which would refuse it.
-_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async"})
+_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async", "thought_signature"})
 
 
 class Messages:

@@ -22,7 +22,7 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.openai.request import put_parallel_calls
+from pluggably.wire.codecs.openai.request import put_parallel_calls, put_response_format
 from pluggably.wire.codecs.openai_responses.input import InputItems
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 from pluggably.wire.lacks import (
@@ -65,7 +65,10 @@ def responses_body(
         value["stream"] = True
     _put_parameters(value, request.text, model, options, lacks, omissions, backend)
     _put_tools(value, request, lacks, omissions, backend)
-    _put_format(value, request, lacks, backend)
+    if options.format_field == "text":
+        _put_format(value, request, lacks, backend)
+    else:
+        put_response_format(value, request, lacks, backend)
     return Body(_joined(_joined(dict(options.extra_body), value), own), omissions, origins)
 
 
