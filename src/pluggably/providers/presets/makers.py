@@ -91,7 +91,7 @@ MAKERS: dict[str, Preset] = {
     # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
     "deepseek": Preset(
         title="DeepSeek",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.deepseek.com",
         docs="https://api-docs.deepseek.com/api/create-chat-completion",
         price_list="deepseek",

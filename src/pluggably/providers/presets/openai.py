@@ -157,7 +157,7 @@ OPENAI: dict[str, Preset] = {
     # developers.openai.com/api/reference/resources/chat and …/resources/embeddings (2026-11)
     "openai": Preset(
         title="OpenAI",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.openai.com/v1",
         docs="https://developers.openai.com/api/reference/resources/chat",
         price_list="openai",
