@@ -56,7 +56,7 @@ _AUDIO_FORMATS = {
 }
 # What the Responses wire leaves on a text or a tool call, to have it back (`openai_responses`). The conversation may go
 # on with a model of the same provider that speaks this wire, which would refuse it.
-_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async"})
+_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async", "thought_signature"})
 
 
 class Messages:
@@ -170,8 +170,9 @@ class Messages:
         message: JsonObject = {"role": "assistant", "content": plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls
-        if self._options.reasoning_back and (thoughts or (calls and self._options.reasoning_beside_calls)):
-            message[self._options.reasoning_back] = "".join(thoughts)
+        reasoning = "".join(thoughts) or (self._options.reasoning_filler if calls else None)
+        if self._options.reasoning_back and reasoning is not None:
+            message[self._options.reasoning_back] = reasoning
         if states:
             message["reasoning_details"] = states
         if calls:

@@ -188,7 +188,7 @@ class OpenAIResponsesCodec:
         item = event.item or {}
         if item.get("type") == "message":
             self._messages[event.output_index] = msgspec.convert(item, Message)
-        elif item.get("type") == "function_call":
+        elif item.get("type") == "function_call" and not self._options.calls_when_whole:
             # Its arguments are left to the deltas, or to the whole item.
             return self._begin_call(event.output_index, msgspec.convert(item, Call))
         return []
@@ -227,7 +227,7 @@ class OpenAIResponsesCodec:
     def _take_message(self, item: JsonObject, index: int) -> list[Event]:
         message = self._messages[index] = msgspec.convert(item, Message)
         events: list[Event] = []
-        for place, value in enumerate(message.content):
+        for place, value in enumerate(message.content or ()):
             part = msgspec.convert(value, ContentPart)
             if (index, place) in self._told:
                 if self._place != (index, place):
@@ -288,7 +288,7 @@ class OpenAIResponsesCodec:
             raise fault_in_answer(response.error, self._asked)
         if status == "cancelled":
             raise BackendError(f"{backend} cancelled the generation.")
-        if status not in ("completed", "incomplete"):
+        if status not in ("completed", "incomplete", "requires_action"):  # the last with calls: Perplexity
             raise BackendInvalidResponse(f"{backend} ended an answer that it calls {status[:40]}.")
         events: list[Event] = []
         if self._items.is_empty:  # a whole answer, or a stream of which nothing was told before its end

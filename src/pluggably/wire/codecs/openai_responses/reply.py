@@ -90,7 +90,7 @@ class ContentPart(Struct):
 class Message(Struct):
     """An item of the type `message`. Its parts stay objects beside their look, for those of an unknown type."""
 
-    content: list[JsonObject] = []
+    content: list[JsonObject] | None = None  # while it is begun, Perplexity's is null
     phase: str | None = None
 
     def kept(self) -> JsonObject:
@@ -106,11 +106,18 @@ class Call(Struct):
     arguments: str = ""
     namespace: str | None = None
     caller: JsonObject | None = None
+    thought_signature: str | None = None  # Perplexity: "for thinking models"
     is_async: bool | None = msgspec.field(default=None, name="async")
 
     def kept(self) -> JsonObject:
-        """What is handed back with the call, of tools that stand in a namespace or are called by a program."""
-        kept = {"namespace": self.namespace, "caller": self.caller, "async": self.is_async}
+        """What is handed back with the call, of tools that stand in a namespace or are called by a program, and for
+        models that sign their thoughts."""
+        kept = {
+            "namespace": self.namespace,
+            "caller": self.caller,
+            "async": self.is_async,
+            "thought_signature": self.thought_signature,
+        }
         return {key: value for key, value in kept.items() if value is not None}
 
 
