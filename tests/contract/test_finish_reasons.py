@@ -84,7 +84,10 @@ def ended(wire: str, word: str, told: Told) -> Fold:
     answer, _ = WIRES[wire](told)
     PUT[wire](answer, word)
     codec, fold, _ = begun(wire, REQUEST, stream=False)
-    fold.add(codec.receive(HttpReply(status=200, headers={}, body=msgspec.json.encode(answer))).events)
+    step = codec.receive(HttpReply(status=200, headers={}, body=msgspec.json.encode(answer)))
+    if step.error is not None:
+        raise step.error
+    fold.add(step.events)
     return fold
 
 

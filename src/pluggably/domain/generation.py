@@ -317,6 +317,7 @@ class GenerationWarning(Struct, frozen=True, kw_only=True):
         "part_dropped",
         "provider_state_dropped",
         "tool_choice_ignored",
+        "finish_reason_unknown",
         "media_type_corrected",
     ]
     parameter: str | None = None

@@ -45,8 +45,6 @@ from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.codecs.openai.reply import (
-    BROKEN_OFF,
-    FINISH_REASONS,
     CallPiece,
     Delta,
     Scores,
@@ -55,11 +53,13 @@ from pluggably.wire.codecs.openai.reply import (
     decode_chunk,
     decode_completion,
     decode_embeddings,
+    ended,
+    is_broken_off,
     scores_of,
 )
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import Asked, shown
 from pluggably.wire.framing import whole_stream
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
@@ -121,12 +121,13 @@ class OpenAICodec:
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
         if choice is None or choice.message is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
-        events = self._take(choice.message, choice.logprobs)
-        events += self._count(completion.usage)
+        usage = self._count(completion.usage)
         self._search_results = completion.search_results or []
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._finish_reason = choice.finish_reason or "stop"
-        return Step(events + self._end())
+        if is_broken_off(self._finish_reason):
+            return Step(usage, error=self._broken_off())
+        return Step([*self._take(choice.message, choice.logprobs), *usage, *self._end()])
 
     def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
         self._embeddings = EmbeddingCalls(
@@ -198,10 +199,15 @@ class OpenAICodec:
             raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
         return Step(self._end())
 
+    def _broken_off(self) -> PluggablyError:
+        return BackendError(
+            f"{self._asked.backend} broke off its answer with an error.", backend_code=shown(self._finish_reason, 100)
+        )
+
     def _end(self) -> list[Event]:
         """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason in BROKEN_OFF:
-            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
+        if is_broken_off(self._finish_reason):
+            raise self._broken_off()
         has_calls = self._items.has_tool_calls
         events = self._last_prose()
         events += self._items.close()
@@ -210,7 +216,9 @@ class OpenAICodec:
             events += self._items.whole(Reasoning(provider_state=state))
         if self._extras:
             events += self._items.whole(ProviderItem(self._asked.backend, self._extras))
-        reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
+        told, warned = ended(self._finish_reason, self._asked.backend)
+        events += warned
+        reason = settled_reason(told, has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True

@@ -19,12 +19,16 @@ from msgspec import Struct
 from pluggably.domain.generation import (
     AlternativeToken,
     Breakdown,
+    Event,
     FinishReason,
+    GenerationWarning,
     JsonObject,
     TokenLogprob,
     UsageReported,
+    Warned,
 )
 from pluggably.wire.embedding_calls import floats_of
+from pluggably.wire.faults import shown
 
 # OpenAI gives -9999.0 for a token that was not among the likeliest; JSON has no minus infinity, and llama.cpp writes
 # null for it.
@@ -49,8 +53,28 @@ FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 # Reasons that say that the answer is none: OpenRouter's, beside an error that it may have left out; SGLang's and vLLM's
-# for a request that they gave up; Z.ai's.
-BROKEN_OFF = frozenset({"error", "abort", "network_error"})
+# for a request that they gave up; Z.ai's; DeepSeek's "the request is interrupted due to insufficient resource of the
+# inference system" (api-docs.deepseek.com/api/create-chat-completion, 2026-11).
+BROKEN_OFF = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+# Google's reason, before the one of its own wire, for a call of a tool that its model made and that cannot be read:
+# `function_call_filter: MALFORMED_FUNCTION_CALL`. No page of theirs has it; many who ask Gemini on this wire do.
+_CALL_FILTER = "function_call_filter"
+
+
+def is_broken_off(reason: str | None) -> bool:
+    return reason is not None and (reason.lower() in BROKEN_OFF or reason.startswith(_CALL_FILTER))
+
+
+def ended(reason: str | None, backend: str) -> tuple[FinishReason, list[Event]]:
+    """How an answer ended, and the warning for a reason that nobody documented: as on the other wires, who did not stop
+    for a known reason did not stop by itself."""
+    if reason is None:
+        return "stop", []
+    known = FINISH_REASONS.get(reason) or FINISH_REASONS.get(reason.lower())
+    if known is not None:
+        return known, []
+    detail = f"{backend} ended its answer for a reason that is not known ({shown(reason, 60)}), so it may be cut"
+    return "length", [Warned(GenerationWarning(code="finish_reason_unknown", detail=detail))]
 
 
 class FunctionPiece(Struct, gc=False):
