@@ -42,7 +42,7 @@ from pluggably.wire.codec import (
     settled_reason,
 )
 from pluggably.wire.codecs.openai.calls import OpenCalls
-from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.codecs.openai.reply import (
     CallPiece,
@@ -116,17 +116,19 @@ class OpenAICodec:
         if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
             raise self._fault_told(msgspec.json.decode(reply.body)[0])
         completion = decode_completion(reply.body)
+        usage = self._count(completion.usage)
         if completion.error is not None:
-            raise self._fault_told(msgspec.json.decode(reply.body))
+            return failed(usage, self._fault_told(msgspec.json.decode(reply.body)))
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
+        if choice is not None and choice.error is not None:
+            return failed(usage, self._fault_told({"error": choice.error}))
         if choice is None or choice.message is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
-        usage = self._count(completion.usage)
         self._search_results = completion.search_results or []
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._finish_reason = choice.finish_reason or "stop"
         if is_broken_off(self._finish_reason):
-            return Step(usage, error=self._broken_off())
+            return failed(usage, self._broken_off())
         return Step([*self._take(choice.message, choice.logprobs), *usage, *self._end()])
 
     def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
@@ -160,14 +162,17 @@ class OpenAICodec:
             return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
         chunk = decode_chunk(data)
         if chunk.error is not None or frame.kind == "error":
-            raise self._fault_told(msgspec.json.decode(data))
+            return failed(self._count(chunk.usage), self._fault_told(msgspec.json.decode(data)))
         events: list[Event] = []
+        fault: PluggablyError | None = None
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # of several choices the first one is the answer; `n` is no parameter of ours
             if choice.delta is not None:
                 more = self._take(choice.delta, choice.logprobs)
                 events = events + more if events else more
+            if choice.error is not None:
+                fault = self._fault_told({"error": choice.error})
             if choice.finish_reason:  # "" is null at some servers
                 self._finish_reason = choice.finish_reason
         if chunk.search_results is not None:
@@ -176,6 +181,10 @@ class OpenAICodec:
             events += self._count(chunk.usage)
         elif chunk.x_groq is not None:
             events += self._count(chunk.x_groq.usage)
+        if chunk.x_groq is not None and chunk.x_groq.error is not None:
+            fault = self._fault_told({"error": chunk.x_groq.error})
+        if fault is not None:
+            return failed(events, fault)
         return Step(events) if events else NOTHING
 
     def finish(self) -> Step:

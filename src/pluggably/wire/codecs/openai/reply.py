@@ -128,6 +128,8 @@ class ChunkChoice(Struct, gc=False):
     delta: Delta | None = None
     finish_reason: str | None = None
     logprobs: Scores | None = None
+    # OpenRouter's, of the provider that it chose: openrouter.ai/docs/api/reference/overview, "Responses" (2026-11)
+    error: Any = None
 
 
 class PromptDetails(Struct, gc=False):
@@ -172,9 +174,12 @@ class TokenCounts(Struct, gc=False):
 
 
 class GroqExtra(Struct, gc=False):
-    """console.groq.com/docs/api-reference: the usage of a stream, where `stream_options` did not ask for it."""
+    """console.groq.com/docs/api-reference: the usage of a stream, where `stream_options` did not ask for it, and "an
+    error string indicating why a stream was stopped early" (groq-python, types/chat/chat_completion_chunk.py, 2026-11).
+    """
 
     usage: TokenCounts | None = None
+    error: Any = None
 
 
 class Chunk(Struct, gc=False):
@@ -191,6 +196,7 @@ class WholeChoice(Struct):
     message: Delta | None = None
     finish_reason: str | None = None
     logprobs: Scores | None = None
+    error: Any = None
 
 
 class Completion(Struct):
