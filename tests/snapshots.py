@@ -83,6 +83,9 @@ class Facts:
         found = self._models.get(model)
         return found.price if found is not None else None
 
+    def operators_price(self, model: str) -> Price | None:
+        return None
+
     async def models(self) -> list[RemoteModel]:
         return list(self._models.values())
 

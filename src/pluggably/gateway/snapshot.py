@@ -54,6 +54,10 @@ class RemoteModels(Protocol):
         """The operator's price, or that of the provider's list."""
         ...
 
+    def operators_price(self, model: str) -> Price | None:
+        """The operator's price alone."""
+        ...
+
     async def models(self) -> list[RemoteModel]:
         """All that are listed, sorted; waits a few seconds where none is known yet, and never fails."""
         ...
@@ -115,6 +119,10 @@ class Snapshot:
     def told_price(self, target: Target) -> Price | None:
         remote = self.remote.get(target.backend) if target.runner is None else None
         return remote.told_price(target.model) if remote is not None else None
+
+    def operators_price(self, target: Target) -> Price | None:
+        remote = self.remote.get(target.backend) if target.runner is None else None
+        return remote.operators_price(target.model) if remote is not None else None
 
     def enter(self) -> None:
         """A generation begins to use it."""

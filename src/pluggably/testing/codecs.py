@@ -26,7 +26,7 @@ A conversation (every field but `request` may be left out):
      "then": [{"call": {…}, "reply": {…}}, …],
      "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "breakdown": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
-     "used": {…as `usage` above}, "complete_after": 7}
+     "used": {…as `usage` above, which may name `cost_usd`}, "complete_after": 7}
 
 An `sse` entry is the data of one event: an object, or a text as it stands; `after` are the bytes behind the last one.
 Lists of lines are joined by newlines in `text` and `after`. An `eventstream` entry is a message: its type and its
@@ -531,7 +531,7 @@ def _folded(events: Iterable[Event]) -> Fold:
 
 def _same_usage(expected: Json, fold: Fold) -> None:
     counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    usage = {name: getattr(fold.usage, name) for name in counts}
+    usage = {name: getattr(fold.usage, name) for name in {*counts, *expected}}
     _same({**dict.fromkeys(counts), **expected}, usage, "usage")
 
 

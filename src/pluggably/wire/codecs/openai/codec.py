@@ -146,7 +146,7 @@ class OpenAICodec:
         answer = decode_embeddings(body)
         if answer.error is not None:
             raise self._fault_told(msgspec.json.decode(body))
-        usage = answer.usage.reported() if answer.usage is not None else None
+        usage = answer.usage.reported(cost_in_usd=self._options.cost_in_usd) if answer.usage is not None else None
         step = self._embeddings.received(answer.in_order(), usage)
         if step.next is not None:
             self._asked = msgspec.structs.replace(self._asked, origins=self._embeddings.under_way)
@@ -171,6 +171,8 @@ class OpenAICodec:
             if choice.delta is not None:
                 more = self._take(choice.delta, choice.logprobs)
                 events = events + more if events else more
+            if choice.usage is not None and chunk.usage is None:
+                events += self._count(choice.usage)
             if choice.error is not None:
                 fault = self._fault_told({"error": choice.error})
             if choice.finish_reason:  # "" is null at some servers
@@ -299,7 +301,7 @@ class OpenAICodec:
 
     def _count(self, counts: TokenCounts | None) -> list[Event]:
         """Some servers repeat the usage with every chunk; it is told when it changes."""
-        usage = counts.reported() if counts is not None else None
+        usage = counts.reported(cost_in_usd=self._options.cost_in_usd) if counts is not None else None
         if usage is None or usage == self._usage:
             return []
         self._usage = usage

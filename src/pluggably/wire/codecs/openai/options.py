@@ -43,6 +43,8 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream_options: bool = True
     # Whether a stream ends with `data: [DONE]`. Without it the finish reason is the end mark.
     done_mark: bool = True
+    # Whether `usage.cost` is what the answer cost, in US dollars.
+    cost_in_usd: bool = False
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"

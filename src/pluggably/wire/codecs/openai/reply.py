@@ -11,6 +11,7 @@ other vendor's, its page stands beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -130,6 +131,8 @@ class ChunkChoice(Struct, gc=False):
     logprobs: Scores | None = None
     # OpenRouter's, of the provider that it chose: openrouter.ai/docs/api/reference/overview, "Responses" (2026-11)
     error: Any = None
+    # Of a stream of Moonshot's: platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api (2026-11)
+    usage: TokenCounts | None = None
 
 
 class PromptDetails(Struct, gc=False):
@@ -152,25 +155,73 @@ def breakdown_of(prompt: PromptDetails | None, output: OutputDetails | None) -> 
     return Breakdown(cache_write_tokens=written, audio_input_tokens=heard, audio_output_tokens=spoken)
 
 
+def with_reasoning(asked: int | None, said: int | None, thought: int | None, total: int | None) -> int | None:
+    """The tokens of an output, with those of its reasoning. xAI, and who serves its models, counts these apart, which
+    the total shows: "reasoning token consumption will be counted separately from completion_tokens, but will be counted
+    in the total_tokens" (docs.x.ai/docs/key-information/consumption-and-rate-limits, 2026-11)."""
+    if asked is None or said is None or not thought or total != asked + said + thought:
+        return said
+    return said + thought
+
+
+def dollars(amount: Any) -> str | None:
+    """An amount of US dollars as text, without an exponent; None for what is none."""
+    if isinstance(amount, bool) or not isinstance(amount, int | float | Decimal):
+        return None
+    exact = Decimal(str(amount))
+    return format(exact, "f") if exact.is_finite() and exact >= 0 else None
+
+
+# xAI tells what it bills in ticks, of which a dollar has 10,000,000,000: docs.x.ai/developers/cost-tracking (2026-11).
+_TICKS_DIGITS = 10
+
+
+def dollars_of_ticks(ticks: int | None) -> str | None:
+    return None if ticks is None else dollars(Decimal(ticks).scaleb(-_TICKS_DIGITS).normalize())
+
+
+class CostDetails(Struct, gc=False):
+    upstream_inference_cost: Any = None
+
+
 class TokenCounts(Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     # DeepSeek has it here: api-docs.deepseek.com/guides/kv_cache
     prompt_cache_hit_tokens: int | None = None
     # Perplexity (perplexityai 0.46.1, usage_info.py); SGLang writes 0 whatever there was.
     reasoning_tokens: int | None = None
+    # Moonshot: platform.kimi.ai/docs/api/chat, "Response" (2026-11)
+    cached_tokens: int | None = None
+    cost_in_usd_ticks: int | None = None
+    # OpenRouter's, in dollars: openrouter.ai/docs/use-cases/usage-accounting (2026-11). Others may mean something else
+    # by it, so it is read where an option says so. With a key of one's own (`is_byok`) it is OpenRouter's fee alone.
+    cost: Any = None
+    cost_details: CostDetails | None = None
+    is_byok: bool | None = None
 
-    def reported(self) -> UsageReported:
+    def reported(self, *, cost_in_usd: bool = False) -> UsageReported:
         prompt, output = self.prompt_tokens_details, self.completion_tokens_details
+        cached = prompt.cached_tokens if prompt else self.prompt_cache_hit_tokens
+        thought = output.reasoning_tokens if output else self.reasoning_tokens or None
         return UsageReported(
             input_tokens=self.prompt_tokens,
-            cached_input_tokens=prompt.cached_tokens if prompt else self.prompt_cache_hit_tokens,
-            output_tokens=self.completion_tokens,
-            reasoning_tokens=output.reasoning_tokens if output else self.reasoning_tokens or None,
+            cached_input_tokens=self.cached_tokens if cached is None else cached,
+            output_tokens=with_reasoning(self.prompt_tokens, self.completion_tokens, thought, self.total_tokens),
+            reasoning_tokens=thought,
+            cost_usd=self._cost() if cost_in_usd else dollars_of_ticks(self.cost_in_usd_ticks),
             breakdown=breakdown_of(prompt, output),
         )
+
+    def _cost(self) -> str | None:
+        fee = dollars(self.cost)
+        if fee is None or not self.is_byok:
+            return fee
+        paid = dollars(self.cost_details.upstream_inference_cost) if self.cost_details is not None else None
+        return None if paid is None else dollars(Decimal(fee) + Decimal(paid))
 
 
 class GroqExtra(Struct, gc=False):
