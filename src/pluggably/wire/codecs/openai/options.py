@@ -61,6 +61,12 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How many characters the id of a tool call may have; a longer one, which only another vendor can have given, is
     # replaced. None: no limit known.
     call_id_limit: int | None = None
+    # Whether the arguments of a call may be any text, as models write it. Most servers want to read a JSON object in
+    # them, for their chat templates or for another vendor's wire.
+    any_arguments: bool = False
+    # Fields that the first call of a message must have, where none of its calls has them: other vendors' models made
+    # those.
+    foreign_calls: dict[str, Any] = {}
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
     lacks: tuple[Lack, ...] = ("top_k", "min_p")
     model_rules: tuple[ModelRule, ...] = ()

@@ -88,13 +88,20 @@ class CallPiece(Struct, gc=False):
 
     index: int | None = None
     id: str | None = None
+    type: str | None = None
     function: FunctionPiece | None = None
+    # A call of one of the vendor's own kinds of tools, with free text in place of arguments (…/resources/chat,
+    # "ChatCompletionMessageCustomToolCall", 2026-11).
+    custom: JsonObject | None = None
+    # Google's: ai.google.dev/gemini-api/docs/thought-signatures, "OpenAI compatibility" (2026-11)
+    extra_content: JsonObject | None = None
 
 
 class Delta(Struct, gc=False):
     """What one choice says: a whole message, or a piece of it."""
 
-    content: str | None = None
+    # A list of parts at Databricks, and at servers that pass on the answers of Mistral's models.
+    content: str | list[JsonObject] | None = None
     tool_calls: list[CallPiece] | None = None
     # llama.cpp's server (tools/server/README.md, "Reasoning support"), DeepSeek, vLLM
     reasoning_content: str | None = None
@@ -107,6 +114,7 @@ class Delta(Struct, gc=False):
     function_call: FunctionPiece | None = None
     audio: JsonObject | None = None
     images: list[JsonObject] | None = None  # at OpenRouter, of models that draw
+    extra_content: JsonObject | None = None
 
 
 class Alternative(Struct, gc=False):
@@ -127,6 +135,7 @@ class Scores(Struct, gc=False):
 class ChunkChoice(Struct, gc=False):
     index: int = 0
     delta: Delta | None = None
+    message: Delta | None = None
     finish_reason: str | None = None
     logprobs: Scores | None = None
     # OpenRouter's, of the provider that it chose: openrouter.ai/docs/api/reference/overview, "Responses" (2026-11)
@@ -258,7 +267,7 @@ class Completion(Struct):
 
 
 class Vector(Struct):
-    index: int = 0
+    index: int | None = None
     embedding: str | list[float] = []
 
     def numbers(self) -> list[float]:
@@ -271,10 +280,14 @@ class Embeddings(Struct):
     error: Any = None
 
     def in_order(self) -> list[list[float]]:
-        """The vectors by their indices; none at all where those are not 0, 1, 2 and so on."""
-        vectors = sorted(self.data or (), key=lambda vector: vector.index)
-        if [vector.index for vector in vectors] != list(range(len(vectors))):
-            return []
+        """The vectors by their indices, or as they stand where none has one; none at all where those are not 0, 1, 2
+        and so on."""
+        vectors = self.data or []
+        if any(vector.index is not None for vector in vectors):
+            placed = {vector.index: vector for vector in vectors}
+            if len(placed) < len(vectors) or any(place not in placed for place in range(len(vectors))):
+                return []
+            vectors = [placed[place] for place in range(len(vectors))]
         return [vector.numbers() for vector in vectors]
 
 
