@@ -66,7 +66,7 @@ from pluggably.domain.generation import (
 from pluggably.errors import BackendError, PluggablyError
 from pluggably.testing import eventstream
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
-from pluggably.wire.framing import FRAMERS, Framer, SseFramer, comes_whole
+from pluggably.wire.framing import FRAMERS, Framer, SseFramer, comes_whole, ended, received
 
 BASE_URL = "https://vendor.test/v1"
 ANY = "<any>"
@@ -392,20 +392,21 @@ def _answer(factory: CodecFactory, conversation: Conversation) -> Iterator[Event
     if reply.status >= 300:
         raise codec.fault(_http_reply(reply))
     if step.next.framing is None or _comes_whole(step.next.framing, reply):
-        step = codec.receive(_http_reply(reply))
+        step = received(codec, _http_reply(reply))
         yield from _events(step)
         for exchange in conversation.then:
             assert step.next is not None, "a further call was not made"
             _same_call(exchange.call, step.next)
             if exchange.reply.status >= 300:
                 raise codec.fault(_http_reply(exchange.reply))
-            step = codec.receive(_http_reply(exchange.reply))
+            step = received(codec, _http_reply(exchange.reply))
             yield from _events(step)
         assert step.next is None, f"a call too many: {step.next}"
         return
-    for frame in _frames(_framer(factory, conversation), [reply.body()]):
+    framer = _framer(factory, conversation)
+    for frame in _frames(framer, [reply.body()]):
         yield from _events(codec.feed(frame))
-    yield from _events(codec.finish())
+    yield from _events(ended(codec, framer))
 
 
 def _http_reply(reply: Reply) -> HttpReply:

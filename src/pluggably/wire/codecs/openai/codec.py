@@ -62,7 +62,6 @@ from pluggably.wire.codecs.openai.reply import (
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import Asked, shown
-from pluggably.wire.framing import whole_stream
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 
@@ -114,8 +113,6 @@ class OpenAICodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
             raise self._fault_told(msgspec.json.decode(reply.body)[0])
         completion = decode_completion(reply.body)

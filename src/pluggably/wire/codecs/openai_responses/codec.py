@@ -60,7 +60,6 @@ from pluggably.wire.codecs.openai_responses.reply import (
 )
 from pluggably.wire.codecs.openai_responses.request import is_streamed, responses_body
 from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
 
 
 class OpenAIResponsesCodec:
@@ -107,8 +106,6 @@ class OpenAIResponsesCodec:
     # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, reply: HttpReply) -> Step:
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         if reply.body[:1] == b"[":  # an error in a list, as Google's services have it
             raise fault_in_answer(msgspec.json.decode(reply.body)[0]["error"], self._asked)
         response = decode_response(reply.body)
