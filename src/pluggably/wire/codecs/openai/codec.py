@@ -277,7 +277,7 @@ class OpenAICodec:
         if parts:
             events += self._take_parts(parts)
         if content or (scores is not None and scores.content):
-            events += items.text(content or "", scores_of(scores))
+            events += items.text(content or "", scores_of(scores, self._request.text.logprobs))
         if delta.annotations:
             events += items.text("")
             items.attached.setdefault("annotations", []).extend(delta.annotations)

@@ -61,6 +61,8 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How many characters the id of a tool call may have; a longer one, which only another vendor can have given, is
     # replaced. None: no limit known.
     call_id_limit: int | None = None
+    # How many likely tokens must be asked for to be told log probabilities at all.
+    least_top_logprobs: int = 0
     # Whether the arguments of a call may be any text, as models write it. Most servers want to read a JSON object in
     # them, for their chat templates or for another vendor's wire.
     any_arguments: bool = False

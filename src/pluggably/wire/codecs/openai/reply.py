@@ -343,18 +343,19 @@ decode_completion = msgspec.json.Decoder(Completion).decode
 decode_embeddings = msgspec.json.Decoder(Embeddings).decode
 
 
-def scores_of(scores: Scores | None) -> list[TokenLogprob] | None:
-    return None if scores is None or not scores.content else logprobs_of(scores.content)
+def scores_of(scores: Scores | None, most: int | None = None) -> list[TokenLogprob] | None:
+    """With at most so many likely tokens in place of each: those that were asked for."""
+    return None if scores is None or not scores.content else logprobs_of(scores.content, most)
 
 
-def logprobs_of(tokens: Sequence[TokenScore]) -> list[TokenLogprob]:
+def logprobs_of(tokens: Sequence[TokenScore], most: int | None = None) -> list[TokenLogprob]:
     return [
         TokenLogprob(
             token.token,
             _HARDLY_EVER if token.logprob is None else token.logprob,
             [
                 AlternativeToken(other.token, _HARDLY_EVER if other.logprob is None else other.logprob)
-                for other in token.top_logprobs or ()
+                for other in (token.top_logprobs or ())[:most]
             ],
         )
         for token in tokens

@@ -109,7 +109,7 @@ def _put_text_parameters(
             omissions.parameter("logprobs")
         else:
             value["logprobs"] = True
-            value["top_logprobs"] = parameters.logprobs
+            value["top_logprobs"] = max(parameters.logprobs, options.least_top_logprobs)
 
 
 def _put_effort(
