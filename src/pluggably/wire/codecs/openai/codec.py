@@ -164,7 +164,7 @@ class OpenAICodec:
         if chunk.error is not None or frame.kind == "error":
             return failed(self._count(chunk.usage), self._fault_told(msgspec.json.decode(data)))
         events: list[Event] = []
-        error: Any = None
+        counts, error = chunk.usage, None
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # of several choices the first one is the answer; `n` is no parameter of ours
@@ -175,16 +175,13 @@ class OpenAICodec:
                 events += self._take(choice.message, choice.logprobs, whole=True)
             if choice.finish_reason:  # "" is null at some servers
                 self._finish_reason = choice.finish_reason
-            events += self._count(choice.usage)
-            error = choice.error
+            counts, error = counts or choice.usage, choice.error
         if chunk.search_results is not None:
             self._search_results = chunk.search_results
-        if chunk.usage is not None:
-            events += self._count(chunk.usage)
-        elif chunk.x_groq is not None:
-            events += self._count(chunk.x_groq.usage)
-        if chunk.x_groq is not None and error is None:
-            error = chunk.x_groq.error
+        if chunk.x_groq is not None:
+            counts, error = counts or chunk.x_groq.usage, error or chunk.x_groq.error
+        if counts is not None:
+            events += self._count(counts)
         if error is not None:
             return failed(events, self._fault_told({"error": error}))
         return Step(events) if events else NOTHING
