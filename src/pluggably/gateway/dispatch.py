@@ -368,6 +368,8 @@ class Run:
     async def _settle(self, fold: Fold) -> None:
         snapshot = self._snapshot
         price_list, told = snapshot.price_lists.get(self.target.backend), snapshot.told_price(self.target)
+        if fold.usage.cost_usd is not None:  # what the backend bills is nearer the truth than a list of prices
+            price_list, told = None, snapshot.operators_price(self.target)
         await self._dispatch.ledger.settle(fold.usage, self.target, price_list, told, fold.breakdown)
 
     def _failed(self, error: PluggablyError) -> PluggablyError:

@@ -166,7 +166,7 @@ class Listing:
 
     def told_price(self, model: str) -> Price | None:
         """The price by which a cost may be computed: the operator's, else the provider's own."""
-        said = self._operators_price(model)
+        said = self.operators_price(model)
         listed = self._told.get(model)
         if said is not None or listed is None or listed.rates_vary:
             return said
@@ -369,7 +369,7 @@ class Listing:
         documented = known_models.known(self._vendor, model)
         given = (said, listed.model if listed is not None else None, published, documented)
         sources = [one for one in given if one is not None]
-        price = _first([self._operators_price(model), *(one.price for one in sources)])
+        price = _first([self.operators_price(model), *(one.price for one in sources)])
         free = self._is_free(model, price)
         if not sources and free is None:
             return None
@@ -400,7 +400,8 @@ class Listing:
             return self._free
         return True if self._free_models is not None and self._free_models.search(model) else None
 
-    def _operators_price(self, model: str) -> Price | None:
+    def operators_price(self, model: str) -> Price | None:
+        """The price that the operator set, or nothing at all where they say that it is free."""
         said = self._facts.get(model)
         if said is not None and said.price is not None:
             return said.price

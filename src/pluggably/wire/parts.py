@@ -168,6 +168,14 @@ def arguments_of(part: ToolCall, omissions: Omissions, pointer: str) -> JsonObje
     return value
 
 
+def arguments_text(part: ToolCall, omissions: Omissions, pointer: str) -> str:
+    """The same, for a wire that has them as text, of which the servers read it all the same."""
+    value = arguments_of(part, omissions, pointer)
+    if value and value != {INVALID_JSON: part.arguments}:
+        return part.arguments  # word for word, as the model has it in its cache
+    return msgspec.json.encode(value).decode()
+
+
 def as_object(text: str) -> JsonObject:
     """What a model wrote as the arguments of a call, which must be an object. What is none is wrapped, so that the
     conversation, in which it was told of its mistake, can go on at any vendor."""

@@ -182,6 +182,9 @@ OPENAI: dict[str, Preset] = {
             "stop_limit": 4,
             "inputs": ("image", "image_url", "file", "audio"),
             "lacks": ("top_k", "min_p"),
+            # developers.openai.com/api/reference/resources/chat, `arguments`: "the model does not always generate
+            # valid JSON" (2026-11); what it wrote is taken back.
+            "any_arguments": True,
             "model_rules": _OPENAI_MODEL_RULES,
         },
     ),

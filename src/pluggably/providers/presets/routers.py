@@ -49,6 +49,9 @@ ROUTERS: dict[str, Preset] = {
             "efforts": (),
             "reasoning_back": "reasoning",
             "embedding_encoding": "base64",
+            # …/docs/use-cases/usage-accounting: "cost: The total amount charged to your account", in credits, which
+            # are US dollars.
+            "cost_in_usd": True,
             # …/docs/features/multimodal/pdfs: a file by URL or as base64.
             "inputs": ("image", "image_url", "file", "file_url", "audio"),
             "lacks": (),

@@ -44,6 +44,8 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream_options: bool = True
     # Whether a stream ends with `data: [DONE]`. Without it the finish reason is the end mark.
     done_mark: bool = True
+    # Whether `usage.cost` is what the answer cost, in US dollars.
+    cost_in_usd: bool = False
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
@@ -60,6 +62,14 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How many characters the id of a tool call may have; a longer one, which only another vendor can have given, is
     # replaced. None: no limit known.
     call_id_limit: int | None = None
+    # How many likely tokens must be asked for to be told log probabilities at all.
+    least_top_logprobs: int = 0
+    # Whether the arguments of a call may be any text, as models write it. Most servers want to read a JSON object in
+    # them, for their chat templates or for another vendor's wire.
+    any_arguments: bool = False
+    # Fields that the first call of a message must have, where none of its calls has them: other vendors' models made
+    # those.
+    foreign_calls: dict[str, Any] = {}
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
     lacks: tuple[Lack, ...] = ("top_k", "min_p")
     model_rules: tuple[ModelRule, ...] = ()

@@ -120,7 +120,7 @@ def _put_text_parameters(
             omissions.parameter("logprobs")
         else:
             value["logprobs"] = True
-            value["top_logprobs"] = parameters.logprobs
+            value["top_logprobs"] = max(parameters.logprobs, options.least_top_logprobs)
 
 
 def _put_effort(
@@ -197,7 +197,8 @@ def put_parallel_calls(
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
-    function: JsonObject = {"name": tool.name, "parameters": tool.input_schema}
+    # Without a schema: `{}` is refused by DeepSeek and Groq, which want the type `object`.
+    function: JsonObject = {"name": tool.name, "parameters": tool.input_schema or {"type": "object", "properties": {}}}
     if tool.description:
         function["description"] = tool.description
     own = dict(own_options(tool.provider_options, backend))

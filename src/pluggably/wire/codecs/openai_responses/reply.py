@@ -18,7 +18,14 @@ from msgspec import Struct
 from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
 from pluggably.errors import BackendInvalidResponse
 from pluggably.wire.codec import Named
-from pluggably.wire.codecs.openai.reply import OutputDetails, PromptDetails, TokenScore, breakdown_of
+from pluggably.wire.codecs.openai.reply import (
+    OutputDetails,
+    PromptDetails,
+    TokenScore,
+    breakdown_of,
+    dollars_of_ticks,
+    with_reasoning,
+)
 
 # `incomplete_details.reason`. What is not here was cut for a reason that nobody knows, so it did not stop by itself.
 INCOMPLETE: dict[str | None, FinishReason] = {"content_filter": "content_filter", "steered": "stop"}
@@ -27,16 +34,20 @@ INCOMPLETE: dict[str | None, FinishReason] = {"content_filter": "content_filter"
 class TokenCounts(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_in_usd_ticks: int | None = None
     input_tokens_details: PromptDetails | None = None
     output_tokens_details: OutputDetails | None = None
 
     def reported(self) -> UsageReported:
         asked, said = self.input_tokens_details, self.output_tokens_details
+        thought = said.reasoning_tokens if said else None
         return UsageReported(
             input_tokens=self.input_tokens,
             cached_input_tokens=asked.cached_tokens if asked else None,
-            output_tokens=self.output_tokens,
-            reasoning_tokens=said.reasoning_tokens if said else None,
+            output_tokens=with_reasoning(self.input_tokens, self.output_tokens, thought, self.total_tokens),
+            reasoning_tokens=thought,
+            cost_usd=dollars_of_ticks(self.cost_in_usd_ticks),
             breakdown=breakdown_of(asked, said),
         )
 
