@@ -101,6 +101,7 @@ MORE_OF = {
     "a JSON Schema with `pattern`": "`response_format: json_schema`",
     "a JSON Schema with `oneOf`": "`response_format: json_schema`",
     "a JSON Schema of a list": "`response_format: json_schema`",
+    "a JSON Schema without `required`": "`response_format: json_schema`",
     "a JSON Schema beside `tools`": "`response_format: json_schema`",
     "a PDF without a text": "a PDF",
     "audio in a tool's result": "audio",
@@ -143,6 +144,7 @@ PROBES: Mapping[str, Json] = {
     "a JSON Schema with `oneOf`": _schema(
         {**SCHEMA, "properties": {"n": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}}
     ),
+    "a JSON Schema without `required`": _schema({"type": "object", "properties": {"n": {"type": "string"}}}),
     "a JSON Schema of a list": _schema({"type": "array", "items": {"type": "string"}}),
     "a JSON Schema beside `tools`": _schema(SCHEMA, tools=[TOOL]),
     # messages

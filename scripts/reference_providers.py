@@ -16,6 +16,8 @@ import msgspec
 from pluggably.plugins import CODECS, Plugins
 from pluggably.providers.presets import PRESETS, Preset
 from pluggably.wire.codecs.openai.options import OpenAIOptions
+from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
+from pluggably.wire.lacks import COMMON_EFFORTS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "providers"
 COMPOSE = Path(__file__).parent.parent / "compose.yaml"
@@ -31,7 +33,27 @@ PLACES = {
     "json": "response_format: json",
     "json_schema": "response_format: json_schema",
 }
-REFUSED = ("stop", "tool_choice", "named_tool", "required_tool", "json", "json_schema", "dimensions", "embeddings")
+REFUSED = (
+    "stop",
+    "tools",
+    "tool_choice",
+    "named_tool",
+    "required_tool",
+    "json",
+    "json_schema",
+    "dimensions",
+    "embeddings",
+)
+# Of no server, since the wire has no field for them.
+LACKS_OF_THE_RESPONSES_WIRE = (
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "embeddings",
+)
 # Fields of an effort that only turn reasoning on and off.
 SWITCHES = ("thinking", "enable_thinking")
 INPUTS = {
@@ -112,7 +134,7 @@ def facts(name: str, preset: Preset) -> str:
     limits = _embedding_limits(options)
     if limits:
         rows.append(("embeddings in one call", f"{limits}; more become several calls"))
-    if isinstance(options, OpenAIOptions):
+    if isinstance(options, (OpenAIOptions, ResponsesOptions)):
         rows += _openai_facts(options)
     rows.append(("its documentation", f"<{preset.docs}>, read on {preset.checked}"))
     return "\n".join(["| | |", "|---|---|", *(f"| {left} | {right} |" for left, right in rows)])
@@ -127,16 +149,20 @@ def _embedding_limits(options: object) -> str:
     return ", ".join([*limits, f"{tokens:,} tokens in all"] if tokens is not None else limits)
 
 
-def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
+def _openai_facts(options: OpenAIOptions | ResponsesOptions) -> list[tuple[str, str]]:
     rows = []
-    dropped = [_place(lack) for lack in options.lacks if lack not in REFUSED]
-    refused = [_place(lack) for lack in options.lacks if lack in REFUSED]
-    if options.stop_limit is not None:
+    lacks: tuple[str, ...] = options.lacks
+    if isinstance(options, ResponsesOptions):
+        lacks += LACKS_OF_THE_RESPONSES_WIRE
+    dropped = [_place(lack) for lack in lacks if lack not in REFUSED]
+    refused = [_place(lack) for lack in lacks if lack in REFUSED]
+    if isinstance(options, OpenAIOptions) and options.stop_limit is not None:
         refused.append(f"more than {options.stop_limit} `stop` sequences")
     rows.append(("dropped with a warning", _list(dropped) or "nothing"))
     rows.append(("refused", _list(refused) or "nothing"))
-    if options.efforts or options.effort_field in SWITCHES:
-        rows.append(("efforts", _efforts(options.effort_field, options.efforts)))
+    effort_field = options.effort_field if isinstance(options, OpenAIOptions) else "reasoning"
+    if options.efforts != COMMON_EFFORTS or effort_field in SWITCHES:
+        rows.append(("efforts", _efforts(effort_field, options.efforts)))
     for rule in options.model_rules:
         parts = []
         for what, lacks in (
@@ -148,13 +174,16 @@ def _openai_facts(options: OpenAIOptions) -> list[tuple[str, str]]:
         if rule.unless_effort:
             parts.append(f"but not with the effort {_list(f'`{one}`' for one in rule.unless_effort)}")
         if rule.effort_field or rule.efforts:
-            parts.append(f"efforts: {_efforts(rule.effort_field or options.effort_field, rule.efforts)}")
+            field, efforts = rule.effort_field or effort_field, rule.efforts or options.efforts
+            parts.append(f"efforts: {_efforts(field, efforts)}")
         rows.append((f"models that match `{_cell(rule.models)}`", "; ".join(parts)))
     return rows
 
 
 def _efforts(field: str, efforts: Iterable[str]) -> str:
-    return _list(f"`{one}`" for one in efforts) or ("on, or off with `none`" if field in SWITCHES else "all")
+    if field in SWITCHES:
+        return "on, or off with `none`"
+    return _list(f"`{one}`" for one in efforts) or "all"
 
 
 def _place(lack: str) -> str:

@@ -86,6 +86,9 @@ class Facts:
     def doubt(self, model: str) -> str | None:
         return None if model in self._models else f"{model} is not listed"
 
+    def operators_price(self, model: str) -> Price | None:
+        return None
+
     async def models(self) -> list[RemoteModel]:
         return list(self._models.values())
 

@@ -16,7 +16,8 @@ import structlog
 
 from pluggably.config import Config, Settings
 from pluggably.config import Provider as ProviderEntry
-from pluggably.config.schema import AwsCredential, ModelFacts
+from pluggably.config.accounts import preset_of
+from pluggably.config.schema import DEMO_MODEL, AwsCredential, ModelFacts
 from pluggably.demo import DEMO_WEIGHTS
 from pluggably.domain.catalog import LocalModel, RemoteModel, RouteSpec
 from pluggably.errors import PluggablyError, StartupError
@@ -40,8 +41,6 @@ from pluggably.telemetry.metrics import Metrics
 from pluggably.wire.transport import FixedBackend
 
 log = structlog.get_logger()
-
-DEMO_MODEL = "demo"
 
 T = TypeVar("T")
 
@@ -187,7 +186,7 @@ def _guard(config: Config) -> Guard:
 def starting_row(name: str, entry: ProviderEntry) -> Preset | None:
     """The preset that an entry starts from. At another address than the preset's own its prices may be wrong, and the
     key that is meant for that address must not go to the vendor's list of models."""
-    preset = PRESETS.get(entry.preset or name) if entry.codec is None else None
+    preset = preset_of(name, entry, PRESETS)
     if preset is None or entry.base_url in (None, preset.base_url):
         return preset
     return msgspec.structs.replace(preset, price_list=None, free_models=None, models=moved(preset.models))
@@ -260,10 +259,9 @@ def _tuple(values: list[T] | None) -> tuple[T, ...] | None:
 def _routes(config: Config) -> dict[str, RouteSpec]:
     specs = {}
     for name, entry in config.routes().items():
-        targets = entry.targets or []
         specs[name] = RouteSpec(
-            targets=tuple(one if isinstance(one, str) else one.model for one in targets),
-            weights=tuple(1.0 if isinstance(one, str) else one.weight for one in targets),
+            targets=tuple(entry.target_names()),
+            weights=tuple(1.0 if isinstance(one, str) else one.weight for one in entry.targets or []),
             choose=entry.choose,
             location=entry.location,
             first_event_s=entry.first_event_s,

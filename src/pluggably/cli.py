@@ -434,7 +434,7 @@ def list_keys(given: argparse.Namespace) -> int:
         _say(msgspec.json.encode(listed).decode())
         return 0
     rows = [
-        [key.id, key.name, ",".join(key.scopes), key.location or "any", _day(key.created_at), _state(key)]
+        [key.id, key.name, ",".join(key.scopes), key.location or "any", f"{key.created_at:%Y-%m-%d}", _state(key)]
         for key in listed
     ]
     _say(table(["ID", "NAME", "SCOPES", "LOCATION", "CREATED", "STATE"], rows))
@@ -622,15 +622,11 @@ def _state(key: ApiKey) -> str:
     from datetime import UTC, datetime
 
     if key.revoked_at is not None:
-        return f"revoked {_day(key.revoked_at)}"
+        return f"revoked {key.revoked_at:%Y-%m-%d}"
     if key.expires_at is None:
         return "live"
     word = "expired" if key.expires_at <= datetime.now(UTC) else "until"
-    return f"{word} {_day(key.expires_at)}"
-
-
-def _day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d")
+    return f"{word} {key.expires_at:%Y-%m-%d}"
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,7 @@ BY_TITLE = {each.title: each for each in CONVERSATIONS}
 HANDED_ON = {
     "streamed-thinking",
     "streamed-thinking-that-is-not-shown",
+    "streamed-compaction",
     "streamed-server-tools-and-citations",
 }
 ERROR = b'{"type": "error", "error": {"type": "api_error", "message": "boom"}}'

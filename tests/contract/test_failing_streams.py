@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from test_matrix import begun, common, expected
-from vendor_forms import WIRES, Told, fault
+from vendor_forms import WIRES, Told, events_of, fault
 
 from pluggably.domain.generation import Fold
 from pluggably.errors import BackendError
@@ -53,8 +53,8 @@ def test_an_error_in_a_stream_is_what_it_says(wire: str, form: str) -> None:
         framer = FRAMERS[call.framing]()
         with pytest.raises(BackendError) as raised:
             for frame in [*framer.feed(b"".join(blocks[:count]) + error), *framer.end()]:
-                codec.feed(frame)
-            codec.finish()
+                events_of(codec.feed(frame))
+            events_of(codec.finish())
         assert raised.value.code == CODES.get(wire, "backend_rate_limited")
 
 
@@ -85,10 +85,10 @@ def answered(wire: str, body: bytes) -> Fold:
     assert call.framing is not None
     if comes_whole(call.framing, "application/json"):
         reply = HttpReply(status=200, headers={"content-type": "application/json"}, body=body)
-        fold.add(codec.receive(reply).events)
+        fold.add(events_of(codec.receive(reply)))
         return fold
     framer = FRAMERS[call.framing]()
     for frame in [*framer.feed(body), *framer.end()]:
-        fold.add(codec.feed(frame).events)
-    fold.add(codec.finish().events)
+        fold.add(events_of(codec.feed(frame)))
+    fold.add(events_of(codec.finish()))
     return fold

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from test_matrix import begun
-from vendor_forms import WIRES, Told
+from vendor_forms import WIRES, Told, events_of
 
 from pluggably.domain.generation import Fold
 from pluggably.errors import PluggablyError
@@ -84,7 +84,7 @@ def ended(wire: str, word: str, told: Told) -> Fold:
     answer, _ = WIRES[wire](told)
     PUT[wire](answer, word)
     codec, fold, _ = begun(wire, REQUEST, stream=False)
-    fold.add(codec.receive(HttpReply(status=200, headers={}, body=msgspec.json.encode(answer))).events)
+    fold.add(events_of(codec.receive(HttpReply(status=200, headers={}, body=msgspec.json.encode(answer)))))
     return fold
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
 from pluggably.wire.codecs.openai_responses.codec import OpenAIResponsesCodec
 
-CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "openai_responses")
+ROOT = Path(__file__).parent.parent / "conversations"
+CONVERSATIONS = codecs.load_conversations(ROOT / "openai_responses")
+# A folder bears the name of a preset.
+FOLDERS = sorted(name for name, preset in PRESETS.items() if preset.codec == "openai_responses")
 make_codec = partial(codecs.make, OpenAIResponsesCodec)
 ERRORS = {
     "as on the older wire": b'{"error": {"message": "boom", "type": "server_error", "param": null, "code": null}}',
@@ -25,6 +30,20 @@ ERRORS = {
 def test_a_conversation_is_spoken_as_documented(conversation: codecs.Conversation) -> None:
     """What is sent, what is understood, and what no cut, garbage or unknown field changes."""
     codecs.check(make_codec, conversation)
+
+
+@pytest.mark.parametrize(
+    ("folder", "conversation"),
+    [
+        pytest.param(folder, conversation, id=f"{folder}/{conversation.title}")
+        for folder in FOLDERS
+        for conversation in codecs.load_conversations(ROOT / folder)
+    ],
+)
+def test_a_conversation_of_a_vendor_is_spoken_as_documented(folder: str, conversation: codecs.Conversation) -> None:
+    """With the options of its preset."""
+    options = msgspec.to_builtins(PRESETS[folder].options)
+    codecs.check(lambda own: codecs.make(OpenAIResponsesCodec, {**options, **own}), conversation)
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)

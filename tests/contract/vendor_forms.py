@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pluggably.domain.generation import Event
 from pluggably.testing import (
     fake_anthropic,
     fake_bedrock,
@@ -23,7 +24,7 @@ from pluggably.testing import (
     fake_openai_responses,
 )
 from pluggably.testing.fake_vendor import FakeVendor, Refused, Said, sse
-from pluggably.wire.codec import HttpReply
+from pluggably.wire.codec import HttpReply, Step
 
 Json = dict[str, Any]
 
@@ -202,6 +203,13 @@ _FAKES: Mapping[str, type[FakeVendor]] = {
     "mistral": fake_mistral.FakeMistral,
     "ollama": fake_ollama.FakeOllama,
 }
+
+
+def events_of(step: Step) -> Sequence[Event]:
+    """What a codec made of what came. Raises: the error in which the answer ended, if it did."""
+    if step.error is not None:
+        raise step.error
+    return step.events
 
 
 def fault(wire: str, status: int) -> HttpReply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -200,10 +199,8 @@ def test_a_client_that_leaves_ends_the_call(client: Client, fake: FakeBedrock) -
     stream = client.stream("bedrock/slow-100-100")
     stream.next("output.delta")
     seen = fake.asked("slow-100-100")[-1]
-    left_at = time.monotonic()
     stream.leave()
     assert seen.finished.wait(1.0)
-    assert time.monotonic() - left_at < 1.0
     assert seen.disconnected
 
 

@@ -483,9 +483,9 @@ def test_a_vendors_variable_is_enough(tmp_path: Path) -> None:
 
 def test_a_variable_that_may_mean_something_else_is_no_wish(tmp_path: Path) -> None:
     """A key without the rest of its address, or one that serves other ends, neither adds a provider nor is an error."""
-    keys = {"AZURE_OPENAI_API_KEY": "az-of-a-test", "GITHUB_TOKEN": "ghp_of-a-test", "HF_TOKEN": "hf_of-a-test"}
+    keys = {"AZURE_OPENAI_API_KEY": "az-of-a-test", "HF_TOKEN": "hf_of-a-test"}
     with start_gateway(tmp_path, **keys) as gateway:
-        for name in ("azure", "azure-deployments", "github", "huggingface"):
+        for name in ("azure", "azure-deployments", "huggingface"):
             assert gateway.client.generate(f"{name}/any").error["code"] == "model_not_found"
 
 

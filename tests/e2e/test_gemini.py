@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -134,12 +133,10 @@ def test_a_client_that_leaves_ends_the_work(client: Client, gemini: FakeGemini) 
     stream = client.stream("google/slow-20-2000", "a client that leaves")
     stream.next("output.delta")
     stream.leave()
-    left_at = time.monotonic()
     seen = eventually(
         lambda: next((one for one in gemini.requests if "a client that leaves" in str(one.body)), None), 5, "asked"
     )
     assert seen.finished.wait(2)
-    assert time.monotonic() - left_at < 2
     assert seen.disconnected
 
 

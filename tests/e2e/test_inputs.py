@@ -222,7 +222,7 @@ def test_what_is_not_allowed_is_refused(client: Client, url: str) -> None:
 def test_nothing_is_fetched_for_a_target_that_takes_no_images(client: Client, web: Web) -> None:
     """Where nothing could come of it, the client learns so without a fetch."""
     error = client.generate("text/echo", user({"type": "image", "url": web.url("/a.png")})).error
-    assert (error["code"], web.asked) == ("unsupported_parameter", [])
+    assert (error["code"], web.asked) == ("unsupported_modality", [])
 
 
 def test_data_is_looked_at(client: Client, fake: FakeOpenAI) -> None:

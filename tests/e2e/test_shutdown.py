@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -87,10 +86,8 @@ def test_past_the_grace(start: Start, fake: FakeOpenAI) -> None:
         stream.next("output.delta")
         plain = client.begin("POST", "/v1/generations", {"model": "fake/stall-0", "input": "past the grace"})
         eventually(lambda: len(list_running(client)) == 2, 5, "both run")
-        began = time.monotonic()
         gateway.ask_to_stop()
         generation = stream.end()
-        assert 0.3 < time.monotonic() - began < 5
         assert (generation["status"], generation["error"]["code"]) == ("failed", "shutting_down")
         assert generation["output"][0]["text"].startswith("w0")
         assert generation["error"]["retryable"]
@@ -109,11 +106,9 @@ def test_a_second_signal(start: Start) -> None:
         stream.next("output.delta")
         gateway.ask_to_stop()
         until_closing(gateway.client)
-        began = time.monotonic()
         gateway.ask_to_stop()
         assert stream.end()["error"]["code"] == "shutting_down"
         assert gateway.wait(5) == 0
-        assert time.monotonic() - began < 5
 
 
 def test_an_idle_connection_does_not_hold_the_end(start: Start) -> None:

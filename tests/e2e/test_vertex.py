@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -61,7 +60,8 @@ def told(generation: Json) -> Json:
     "model", [f"{prefix}{name}" for prefix in ("", "claude-") for name in ("echo", "say-4", "tools-parallel", "length")]
 )
 def test_an_answer_is_the_same_plain_and_streamed(client: Client, vertex: FakeVertex, model: str) -> None:
-    """Of Gemini as of Claude, each by its own operations; the token is the account's."""
+    """Of Gemini as of Claude, each by its own operations; the token is the account's. Claude is always asked for a
+    stream."""
     plain = client.answer(f"vertex/{model}", "Hello there", tools=[WEATHER])
     asked = vertex.requests[-1]
     streamed = client.stream(f"vertex/{model}", "Hello there", tools=[WEATHER]).end()
@@ -69,7 +69,7 @@ def test_an_answer_is_the_same_plain_and_streamed(client: Client, vertex: FakeVe
     assert plain["served_by"]["backend"] == "vertex"
     operations = [request.path.rpartition(":")[2] for request in (asked, vertex.requests[-1])]
     if model.startswith("claude-"):
-        assert operations == ["rawPredict", "streamRawPredict"]
+        assert operations == ["streamRawPredict"] * 2
         assert asked.body["anthropic_version"] == VERSION
         assert "model" not in asked.body
     else:
@@ -174,8 +174,6 @@ def test_a_client_that_leaves_ends_the_work(client: Client, vertex: FakeVertex, 
     stream = client.stream(f"vertex/{model}", words)
     stream.next("output.delta")
     stream.leave()
-    left_at = time.monotonic()
     seen = eventually(lambda: next((one for one in vertex.requests if words in str(one.body)), None), 5, "asked")
     assert seen.finished.wait(2)
-    assert time.monotonic() - left_at < 2
     assert seen.disconnected

@@ -107,10 +107,13 @@ RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}
         [{"role": "user", "content": [RESULT]}],
         [*ASK, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": {}}]}, *ASK],
         [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+        [*ASK, {"role": "assistant", "content": "Hello."}, {"role": "system", "content": "In French."}, *ASK],
+        [*ASK, {"role": "system", "content": "In French."}, *ASK],
     ],
 )
 def test_what_anthropic_refuses_is_refused(client: anthropic.Anthropic, messages: Any) -> None:
-    """Empty text, an answer without a question, forged thinking, results and calls without each other, other blocks."""
+    """Empty text, an answer without a question, forged thinking, results and calls without each other, other blocks,
+    system messages behind the assistant or before the user."""
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(**asked("echo", messages=messages))
 

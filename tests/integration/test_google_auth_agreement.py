@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pytest
-from google.auth import aws, identity_pool, impersonated_credentials
+from google.auth import aws, external_account_authorized_user, identity_pool, impersonated_credentials
 
 from pluggably.providers.aws_signature import AwsKeys, signed_headers
 from pluggably.providers.google_files import SCOPE, FileExchange
@@ -130,6 +130,22 @@ def test_a_service_account_is_acted_for_as_by_googles_library() -> None:
     credentials.refresh(library)
     seen, token = ours(file)
     assert (seen[-1], token) == (library.asked[-1], credentials.token)
+
+
+def test_a_companys_login_is_renewed_as_by_googles_library() -> None:
+    """With the refresh token of the Security Token Service."""
+    file = {
+        "type": "external_account_authorized_user",
+        "audience": "//iam.googleapis.com/locations/global/workforcePools/pool/providers/there",
+        "token_url": "https://sts.googleapis.com/v1/oauthtoken",
+        "client_id": "c",
+        "client_secret": "s",
+        "refresh_token": "r",
+    }
+    library = Library()
+    credentials = external_account_authorized_user.Credentials.from_info(file)
+    credentials.refresh(library)
+    assert ours(file) == (library.asked, credentials.token)
 
 
 class Supplier(aws.AwsSecurityCredentialsSupplier):

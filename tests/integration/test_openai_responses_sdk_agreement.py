@@ -29,6 +29,7 @@ SENT = [each for each in ALL if each.call and "body" in each.call]
 # Forms of an answer that the SDK does not read: pings, a stream or none where the other was asked for, unknown types.
 UNREADABLE = {
     "stream-where-plain-was-asked",
+    "plain-where-stream-was-asked",
     "items-and-parts-of-an-unknown-type",
     "streamed-several-parts",
     "model-that-gives-no-stream",

@@ -38,7 +38,7 @@ TOOL = {
     "description": "The length of a river in km.",
     "input_schema": {"type": "object", "properties": {"river": {"type": "string"}}, "required": ["river"]},
 }
-NO_TOOLS = {"perplexity": "its Sonar models search by themselves"}
+NO_TOOLS = {"perplexity": "its own model, Sonar, is there to search"}
 
 
 def setting(what: str, name: str) -> str | None:

@@ -45,7 +45,7 @@ Handler = Callable[[HttpRequest], Awaitable[Answer]]
 
 class Route:
     """One row of the route table. `scope` None is open to anyone; everything else needs a credential with that scope.
-    The types, the summary and the notes are what the API reference shows."""
+    The types and the prose are what the API reference shows."""
 
     __slots__ = (
         "answer",
@@ -116,7 +116,7 @@ class RouteTable:
                 raise NotFound("There is no such path. GET /openapi.json tells every path there is.")
         route = rows.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            allowed = ", ".join(sorted(rows))
+            allowed = ", ".join(sorted({*rows, "HEAD"} if "GET" in rows else rows))
             raise MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
         return route
 
@@ -155,11 +155,11 @@ class Gate:
                 status = answer.status_code
             except PluggablyError as error:
                 status, code = error.status, error.code
-                await self._tell(error, request, send)
+                await self._tell(error, request, receive, send)
             except Exception:
                 status, code = 500, InternalError.code
                 log.exception("internal_error", request_id=request.id)
-                await self._tell(InternalError(), request, send)
+                await self._tell(InternalError(), request, receive, send)
         except asyncio.CancelledError:
             if not connection.gone or task is None:
                 raise
@@ -181,11 +181,11 @@ class Gate:
             raise InvalidRequest("`Idempotency-Key` is not taken here; leave the header out.")
         return await route.handler(request)
 
-    async def _tell(self, error: PluggablyError, request: HttpRequest, send: Send) -> None:
+    async def _tell(self, error: PluggablyError, request: HttpRequest, receive: Receive, send: Send) -> None:
         is_operator = request.principal is not None and request.principal.has("admin")
         answer = problem_answer(error, request.id, for_operators=is_operator)
         answer.raw_headers.append((b"x-request-id", request.id.encode()))
-        await answer(request.scope, request.body, send)  # type: ignore[arg-type]
+        await answer(request.scope, receive, send)
 
     def _account(
         self, request: HttpRequest, route: Route | None, status: int, code: str | None, duration_s: float

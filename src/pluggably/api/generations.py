@@ -280,5 +280,5 @@ def _hops(http: HttpRequest) -> int:
 
 def _check_acceptable(http: HttpRequest) -> None:
     accept = http.header(b"accept")
-    if accept and not any(kind in accept for kind in ("*/*", "application/", "text/event-stream")):
+    if accept and not any(kind in accept for kind in ("*/*", "application/", "text/*", "text/event-stream")):
         raise NotAcceptable("Answers are application/json, or text/event-stream with `stream: true`.")

@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class HttpRequest:
-    """The request of one call. `principal` and `path` parameters are set before a handler sees it."""
+    """The request of one call. `principal` and `parameters` are set before a handler sees it."""
 
     __slots__ = (
         "_receive",

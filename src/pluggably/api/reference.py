@@ -340,7 +340,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "GenerationWarning": {
         "code": "What happened: a parameter was left out, or what was asked was sent in another form, whose effect is "
         "another; a part was left out, or the `provider_state` of another provider; a tool was to be called and was "
-        "not; a part is of another media type than it says.",
+        "not; the backend ended its answer for a reason that nobody knows; a part is of another media type than it "
+        "says.",
         "parameter": "A JSON pointer to what was not honoured as it stands.",
         "detail": "What was not done, or done in its place, and why.",
     },

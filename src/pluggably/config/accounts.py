@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,8 @@ from msgspec import Struct
 from pluggably.config.schema import VARIABLE_VALUE, Config, Provider
 from pluggably.config.secret import Secret
 from pluggably.config.vocabulary import Preset
+
+P = TypeVar("P", bound=Preset)
 
 # The model's own place in an address, which each request fills.
 _MODEL = "model"
@@ -67,7 +70,7 @@ def accounts(config: Config, presets: Mapping[str, Preset], environment: Mapping
     return Accounts(providers, frozenset(used), tuple(warnings))
 
 
-def preset_of(name: str, entry: Provider, presets: Mapping[str, Preset]) -> Preset | None:
+def preset_of(name: str, entry: Provider, presets: Mapping[str, P]) -> P | None:
     """The preset that an entry starts from."""
     return presets.get(entry.preset or name) if entry.codec is None else None
 

@@ -2,7 +2,7 @@
 
 Nothing here knows what a config means. What surprises: an alias (`*name`) is the very node that its anchor
 (`&name`) names, so a small file can stand for a huge tree; whoever walks the tree must count its steps
-(`load` does)."""
+(`walk` does)."""
 
 from __future__ import annotations
 

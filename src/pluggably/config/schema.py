@@ -25,7 +25,7 @@ DEMO_MODEL = "demo"
 # The keys of `ModelEntry` that make a route, and mean nothing to a model on this machine.
 ROUTE_KEYS = ("targets", "choose", "location", "first_event_s", "on_context_length", "on_content_filter")
 
-# What `reads: bytes` takes as text, for the JSON Schema; `load.parse_size` reads it.
+# What `reads: bytes` takes as text, for the JSON Schema; `walk.parse_size` reads it.
 _SIZE_SCHEMA = {"pattern": "^[0-9]+ ?([KMG]i?B|B)?$"}
 
 # Constraints stand on the type that they bound: msgspec takes none on an optional one.

@@ -39,6 +39,9 @@ class Price(Struct, frozen=True, kw_only=True):
     output_per_million: str | None = None
 
 
+FREE = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """One way to serve a model: a backend and the backend's own id for the model."""
 

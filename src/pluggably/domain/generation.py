@@ -227,14 +227,16 @@ class ReasoningParameters(Struct, frozen=True, forbid_unknown_fields=True):
     effort: Effort
 
 
+# More than any model has, and what engines hold in a signed number of 32 bits, where a larger one becomes another.
+MOST_TOKENS = 2**31 - 1
 StopSequence: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
 class TextParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=1)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     stop: StopSequence | list[StopSequence] | None = None
     seed: int | None = None
@@ -317,6 +319,7 @@ class GenerationWarning(Struct, frozen=True, kw_only=True):
         "part_dropped",
         "provider_state_dropped",
         "tool_choice_ignored",
+        "finish_reason_unknown",
         "media_type_corrected",
     ]
     parameter: str | None = None

@@ -21,17 +21,14 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
-from pluggably.domain.catalog import Foresight, InputModality, Prospect, RemoteModel, Route, Target
+from pluggably.domain.catalog import Foresight, Prospect, RemoteModel, Route, Target
 from pluggably.domain.generation import (
-    Audio,
     Completed,
     EmbeddingParameters,
     Event,
-    File,
     Fold,
     Generation,
     GenerationRequest,
-    Image,
     ItemCompleted,
     ItemDelta,
     ItemStarted,
@@ -49,7 +46,7 @@ from pluggably.domain.generation import (
 from pluggably.domain.ids import new_id
 from pluggably.errors import BackendError, FailedAttempt, InternalError, Overloaded, PluggablyError, ShuttingDown
 from pluggably.gateway.health import Health
-from pluggably.gateway.inputs import holds_media
+from pluggably.gateway.inputs import holds_media, media_kinds
 from pluggably.gateway.ledger import Ledger
 from pluggably.gateway.routing import NO_ROUTING, Attempt, Known, Plan, Pursuit, plan
 from pluggably.gateway.snapshot import Live, Snapshot
@@ -371,6 +368,8 @@ class Run:
     async def _settle(self, fold: Fold) -> None:
         snapshot = self._snapshot
         price_list, told = snapshot.price_lists.get(self.target.backend), snapshot.told_price(self.target)
+        if fold.usage.cost_usd is not None:  # what the backend bills is nearer the truth than a list of prices
+            price_list, told = None, snapshot.operators_price(self.target)
         await self._dispatch.ledger.settle(fold.usage, self.target, price_list, told, fold.breakdown)
 
     def _failed(self, error: PluggablyError) -> PluggablyError:
@@ -577,16 +576,5 @@ def _lacks(facts: RemoteModel, request: GenerationRequest) -> int:
     lacks += int(isinstance(request.response_format, JsonSchemaFormat) and can.json_schema is False)
     lacks += int(facts.output_modalities is not None and request.modality not in facts.output_modalities)
     if facts.input_modalities is not None:
-        lacks += sum(kind not in facts.input_modalities for kind in _input_modalities(request))
+        lacks += sum(kind not in facts.input_modalities for kind in media_kinds(request))
     return lacks
-
-
-def _input_modalities(request: GenerationRequest) -> set[InputModality]:
-    kinds: dict[type, InputModality] = {Image: "image", File: "file", Audio: "audio"}
-    return {
-        kinds[type(part)]
-        for message in request.messages
-        if not isinstance(message.content, str)
-        for part in message.content
-        if type(part) in kinds
-    }

@@ -352,6 +352,10 @@ def holds_media(request: GenerationRequest) -> bool:
     return any(True for _ in _media(request.messages))
 
 
+def media_kinds(request: GenerationRequest) -> set[MediaKind]:
+    return {_KINDS[type(part)] for _, part in _media(request.messages)}
+
+
 def _corrected(pointer: str, found: str) -> Warned:
     return Warned(
         GenerationWarning(

@@ -35,7 +35,8 @@ class Ledger:
     ) -> None:
         """Fills in the cost. What runs on the operator's own hardware costs nothing, unless the backend says that it
         paid another; where a price or a count is not known, the cost stays what the backend says, or null. `price_list`
-        is the backend's list of published prices, `told` a price that stands over it."""
+        is the backend's list of published prices, `told` a price that stands over it; where the backend says what it
+        bills, they are what still stands over that."""
         if target.location == "local":
             usage.cost_usd = usage.cost_usd or "0"
             return

@@ -12,12 +12,12 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from pluggably.domain.catalog import (
+    FREE,
     Capabilities,
     Description,
     LocalModel,
     Model,
     ModelStatus,
-    Price,
     Prospect,
     RemoteModel,
     Route,
@@ -30,10 +30,6 @@ from pluggably.errors import Conflict, InvalidRequest, ModelNotFound, ModelUnava
 from pluggably.gateway.snapshot import Live, Snapshot
 
 T = TypeVar("T")
-
-# What runs on the operator's own machine costs no money.
-FREE = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
-
 
 # `POST /v1/models/load` and `/unload` stand where a model of that id would.
 RESERVED_IDS = ("load", "unload")

@@ -58,6 +58,10 @@ class RemoteModels(Protocol):
         """Why a model may not be there, in words to be shown; None where nothing speaks against it."""
         ...
 
+    def operators_price(self, model: str) -> Price | None:
+        """The operator's price alone."""
+        ...
+
     async def models(self) -> list[RemoteModel]:
         """All that are listed, sorted; waits a few seconds where none is known yet, and never fails."""
         ...
@@ -123,6 +127,10 @@ class Snapshot:
     def doubt(self, target: Target) -> str | None:
         remote = self._remote(target)
         return remote.doubt(target.model) if remote is not None else None
+
+    def operators_price(self, target: Target) -> Price | None:
+        remote = self._remote(target)
+        return remote.operators_price(target.model) if remote is not None else None
 
     def _remote(self, target: Target) -> RemoteModels | None:
         return self.remote.get(target.backend) if target.runner is None else None

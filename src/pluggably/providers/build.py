@@ -16,6 +16,7 @@ from pluggably.domain.generation import Location
 from pluggably.errors import StartupError
 from pluggably.providers.aws_signature import AwsAccess
 from pluggably.providers.presets import Preset
+from pluggably.providers.presets.preset import CodecRule
 from pluggably.providers.provider import MODEL_GAP, Provider, Wire
 from pluggably.wire.codec import Codec
 from pluggably.wire.endpoint import Signer
@@ -62,7 +63,7 @@ def build_provider(
             base_url=filled(address, row, variables or {}, name),
             codec=spoken,
             options={**row.options, **(options or {})},
-            rules=[_wire(rule.models, rule.codec, rule.options, codecs, name) for rule in row.codec_rules],
+            rules=[_wire(rule, codecs, name, may_stream=always_streams is None) for rule in row.codec_rules],
             api_keys=api_keys,
             key_header=row.key_header,
             location=location or "remote",
@@ -124,8 +125,8 @@ def _signers(
     return []
 
 
-def _wire(models: str, codec: str, options: Mapping[str, Any], codecs: Mapping[str, type[Codec]], name: str) -> Wire:
-    spoken = codecs.get(codec)
+def _wire(rule: CodecRule, codecs: Mapping[str, type[Codec]], name: str, *, may_stream: bool) -> Wire:
+    spoken = codecs.get(rule.codec)
     if spoken is None:
-        raise StartupError(f"Provider {name}: there is no codec `{codec}`, which some of its models need.")
-    return Wire(spoken, options, models)
+        raise StartupError(f"Provider {name}: there is no codec `{rule.codec}`, which some of its models need.")
+    return Wire(spoken, rule.options, rule.models, rule.always_streams and may_stream)

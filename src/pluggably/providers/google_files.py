@@ -2,7 +2,8 @@
 
 A service account's key signs a statement of its own, for which Google gives a token; a person's login is a refresh
 token. A workload elsewhere has a token of its own identity provider (`google_subjects`), which Google's Security Token
-Service takes for one of Google's ("workload identity federation"). And each of them may ask for the token of a service
+Service takes for one of Google's ("workload identity federation"); a person of a company that logs in there has a
+refresh token of that service ("workforce identity federation"). And each of them may ask for the token of a service
 account, in whose place it acts.
 
 What surprises: signing needs RSA, which the standard library has not, so it is an extra (`pluggably[google]`), imported
@@ -40,6 +41,8 @@ CHECK_ACCOUNT = "Check the account and its key, and the clock of this machine."
 # The two services have regional and private names, too, and one for mutual TLS; all of googleapis.com is Google's.
 _HOST = r"https://([a-z0-9-]+[.-])?{}([.-][a-z0-9-]+)*\.googleapis\.com"
 _EXCHANGE_URL = re.compile(_HOST.format("sts") + r"/v1/token")
+# As gcloud writes it, and as it stands in google-auth, external_account_authorized_user.py.
+_REFRESH_URL = re.compile(_HOST.format("sts") + r"/v1/oauth/?token")
 _IMPERSONATION_URL = re.compile(
     _HOST.format("iamcredentials") + r"/v1/projects/-/serviceAccounts/[^/:?#\s]+:generateAccessToken"
 )
@@ -65,6 +68,8 @@ class FileExchange:
         self._ask = asks
         self._clock = clock
         self._subjects = SubjectSource(name, environment, asks, clock)
+        # What has come in place of a file's refresh token.
+        self._renewed: dict[str, str] = {}
 
     async def token_of(self, text: str, where: str) -> Fetched[Token]:
         """`where` is what the file is called in an error. Raises: BackendAuthenticationFailed, BackendError."""
@@ -85,6 +90,8 @@ class FileExchange:
             return await self._of_person(file)
         if file.type == "external_account":
             return await self._of_workload(file, where)
+        if file.type == "external_account_authorized_user":
+            return await self._of_workforce(file, where)
         raise self._refused(
             f"{where} are of the type `{file.type[:60]}`, which the gateway does not take. It takes the key of a "
             "service account, a file of workload identity federation, `gcloud auth application-default login`, a "
@@ -140,16 +147,27 @@ class FileExchange:
             "subject_token": await self._subjects.token(workload),
             "subject_token_type": file.subject_token_type,
         }
-        headers = dict(_FORM)
-        if file.client_id:
-            pair = base64.b64encode(f"{file.client_id}:{file.client_secret}".encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
-        elif file.workforce_pool_user_project:
+        headers = _client_headers(file)
+        if not file.client_id and file.workforce_pool_user_project:
             project = {"userProject": file.workforce_pool_user_project}
             form["options"] = quote(msgspec.json.encode(project).decode())
         reply = await self._ask("POST", file.token_url, headers, urlencode(form).encode(), FETCH_S)
         own = self.told(reply, file.quota_project_id, "Check the pool, its provider, and the token of the workload.")
         return await self._impersonated(url, file, own.value) if acts_for else own
+
+    async def _of_workforce(self, file: CredentialsFile, where: str) -> Fetched[Token]:
+        """A login through a company's own identity provider. With a token may come another refresh token, which then
+        stands in place of the one before it."""
+        if not _REFRESH_URL.fullmatch(file.token_url):
+            raise self._foreign("token_url", where, "https://sts.googleapis.com/v1/oauthtoken")
+        refresh_token = self._renewed.get(file.refresh_token, file.refresh_token)
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        reply = await self._ask("POST", file.token_url, _client_headers(file), urlencode(form).encode(), FETCH_S)
+        told = self.told(reply, file.quota_project_id, "Log in anew: `gcloud auth application-default login`.")
+        renewed = msgspec.json.decode(reply.body, type=_TokenReply, strict=False).refresh_token
+        if renewed:
+            self._renewed[file.refresh_token] = renewed
+        return told
 
     async def _impersonated(self, url: str, file: CredentialsFile, own: Token) -> Fetched[Token]:
         """The token of the service account that the file names, asked for with one's own."""
@@ -207,6 +225,14 @@ class FileExchange:
         return BackendAuthenticationFailed(f"{self._name}: {detail}")
 
 
+def _client_headers(file: CredentialsFile) -> Mapping[str, str]:
+    """Of a form for the Security Token Service, with who asks, where the file says it."""
+    if not file.client_id:
+        return _FORM
+    pair = base64.b64encode(f"{file.client_id}:{file.client_secret}".encode()).decode()
+    return {**_FORM, "Authorization": f"Basic {pair}"}
+
+
 class _Lifetime(Struct):
     token_lifetime_seconds: int = LIFETIME_S
 
@@ -245,6 +271,7 @@ class CredentialsFile(Struct):
 class _TokenReply(Struct):
     access_token: str = ""
     expires_in: float = 300.0
+    refresh_token: str = ""
     error: object = None
 
 

@@ -105,7 +105,7 @@ def _with_shared(one: Listed, listed: dict[str, Listed]) -> Listed:
 
 
 def _entries(document: Any) -> list[Any] | None:
-    """The list itself, where Together and GitHub put it, or under one of the names in use."""
+    """The list itself, where Together puts it, or under one of the names in use."""
     if isinstance(document, list):
         return document
     if not isinstance(document, dict):
@@ -137,7 +137,6 @@ _CONTEXT: tuple[Path, ...] = (
     ("contextLength",),  # Fireworks
     ("meta", "n_ctx"),  # llama.cpp
     ("meta", "n_ctx_train"),
-    ("limits", "max_input_tokens"),  # GitHub
     ("max_input_tokens",),  # Anthropic
     ("max_prompt_length",),  # xAI
     ("inputTokenLimit",),  # Google
@@ -149,7 +148,6 @@ _MAX_OUTPUT: tuple[Path, ...] = (
     ("max_output_tokens",),
     ("max_output_length",),
     ("top_provider", "max_completion_tokens"),  # OpenRouter
-    ("limits", "max_output_tokens"),
     ("outputTokenLimit",),
 )
 
@@ -226,9 +224,7 @@ def _capabilities(entry: Entry, words: set[str]) -> Capabilities:
 
 
 def _inputs(entry: Entry, words: set[str]) -> tuple[InputModality, ...] | None:
-    told = _strings(
-        entry, (("architecture", "input_modalities"), ("input_modalities",), ("supported_input_modalities",))
-    )
+    told = _strings(entry, (("architecture", "input_modalities"), ("input_modalities",)))
     if told is None:
         told = _arrow(entry, 0)
     if told is not None:
@@ -250,9 +246,7 @@ def _inputs(entry: Entry, words: set[str]) -> tuple[InputModality, ...] | None:
 
 
 def _outputs(entry: Entry) -> tuple[Modality, ...] | None:
-    told = _strings(
-        entry, (("architecture", "output_modalities"), ("output_modalities",), ("supported_output_modalities",))
-    )
+    told = _strings(entry, (("architecture", "output_modalities"), ("output_modalities",)))
     if told is None:
         told = _arrow(entry, 1)
     if told is not None:
@@ -543,8 +537,6 @@ FORMS: dict[str, Form] = {
     "cloudflare": Form(ids=("name",), reads=_cloudflare, next=_numbered),
     # docs.cohere.com/reference/list-models
     "cohere": Form(ids=("name",), reads=_cohere, next=_cursor("next_page_token", "page_token")),
-    # docs.github.com/rest/models/catalog
-    "github": Form(),
     # platform.claude.com/docs/en/api/models/list
     "anthropic": Form(reads=_with_max_tokens, next=_after_last_id),
     # ai.google.dev/api/models: names are `models/…`, requests take them without it

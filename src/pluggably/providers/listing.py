@@ -28,7 +28,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from pluggably.domain.catalog import Capabilities, Price, RemoteModel
+from pluggably.domain.catalog import FREE, Capabilities, Price, RemoteModel
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
@@ -52,7 +52,6 @@ LIFETIME_S = 3600.0
 RETRY_S = 60.0
 WAIT_S = 5.0
 KEPT_VERSION = 1
-NOTHING = Price(input_per_million="0", cached_input_per_million="0", output_per_million="0")
 
 # A provider whose entry has changed has two listings for a while, and they write the same file.
 _WRITING = threading.Lock()
@@ -167,7 +166,7 @@ class Listing:
 
     def told_price(self, model: str) -> Price | None:
         """The price by which a cost may be computed: the operator's, else the provider's own."""
-        said = self._operators_price(model)
+        said = self.operators_price(model)
         listed = self._told.get(model)
         if said is not None or listed is None or listed.rates_vary:
             return said
@@ -370,7 +369,7 @@ class Listing:
         documented = known_models.known(self._vendor, model)
         given = (said, listed.model if listed is not None else None, published, documented)
         sources = [one for one in given if one is not None]
-        price = _first([self._operators_price(model), *(one.price for one in sources)])
+        price = _first([self.operators_price(model), *(one.price for one in sources)])
         free = self._is_free(model, price)
         if not sources and free is None:
             return None
@@ -401,11 +400,12 @@ class Listing:
             return self._free
         return True if self._free_models is not None and self._free_models.search(model) else None
 
-    def _operators_price(self, model: str) -> Price | None:
+    def operators_price(self, model: str) -> Price | None:
+        """The price that the operator set, or nothing at all where they say that it is free."""
         said = self._facts.get(model)
         if said is not None and said.price is not None:
             return said.price
-        return NOTHING if self._said_free(model) else None
+        return FREE if self._said_free(model) else None
 
     def _is_free(self, model: str, price: Price | None) -> bool | None:
         said = self._said_free(model)

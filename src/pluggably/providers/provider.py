@@ -28,11 +28,13 @@ MODEL_GAP = "{model}"
 class Wire(Struct, frozen=True):
     """A codec, and the options with which it speaks; the struct of its `Options`, or the data to make it from.
 
-    `models` is a regular expression, matched from the start of the vendor's model id; None: any model."""
+    `models` is a regular expression, matched from the start of the vendor's model id; None: any model. Whether it is
+    always asked for a stream, also where the provider's others are not, is `always_streams`."""
 
     codec: type[Codec]
     options: Any = None
     models: str | None = None
+    always_streams: bool = False
 
 
 class Provider:
@@ -63,9 +65,14 @@ class Provider:
         self.name = name
         self.location = location
         self.base_url = base_url.rstrip("/")
-        wires = (*rules, Wire(codec, options))
         self._wires = [
-            (re.compile(wire.models or ""), wire.codec, _options(wire.codec, wire.options)) for wire in wires
+            (
+                re.compile(wire.models or ""),
+                wire.codec,
+                _options(wire.codec, wire.options),
+                wire.always_streams or always_streams,
+            )
+            for wire in (*rules, Wire(codec, options))
         ]
         # One for each credential; they hold the keys. And its signer, where it has one.
         self.headers = [
@@ -73,7 +80,6 @@ class Provider:
         ]
         self.signers = [*(None for _ in self.headers[len(signers) :]), *signers]
         self.query = urlencode(query or {}, quote_via=quote)
-        self._always_streams = always_streams
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
 
     @property
@@ -92,7 +98,9 @@ class Provider:
         if len(self._endpoints) >= 1024:  # clients name the models, so there may be any number
             self._endpoints.clear()
         model, credential = key
-        codec, options = next((codec, options) for models, codec, options in self._wires if models.match(model))
+        codec, options, always_streams = next(
+            (codec, options, streams) for models, codec, options, streams in self._wires if models.match(model)
+        )
         endpoint = self._endpoints[key] = Endpoint(
             base_url=self._address_of(model),
             model=model,
@@ -103,7 +111,7 @@ class Provider:
             headers=self.headers[credential],
             signer=self.signers[credential],
             query=self.query,
-            always_streams=self._always_streams,
+            always_streams=always_streams,
         )
         return endpoint
 

@@ -54,13 +54,26 @@ _ENCODERS = frozenset(
         "gemma-embedding",
     }
 )
-_REASONING_MARKS = ("<think", "enable_thinking", "reasoning_content", "[THINK]")
+# In lower case, what the chat templates of models that reason have: the names of the variables by which it is turned on
+# (`enable_thinking`, `thinking_budget`, `reasoning_effort`) or handed back, and the marks around it. Source: the
+# formats that llama.cpp tells apart, common/chat.cpp, 2026-11.
+_REASONING_MARKS = (
+    "thinking",
+    "<think",
+    "[think]",
+    ":think>",
+    "◁think▷",
+    "reasoning_",
+    "<|channel|>",
+    "<|inner_prefix|>",
+)
 
 # How llama.cpp's server differs from the common form of OpenAI's wire. No input but text: without a projector file
 # ("mmproj"), which this runner does not load, it takes no other. Source: llama.cpp's tools/server/README.md, 2026-11.
 CODEC_OPTIONS: dict[str, Any] = {
     "lacks": [],
     "reasoning_back": "reasoning_content",
+    "least_top_logprobs": 1,
     "embedding_encoding": "base64",
     "inputs": [],
 }
@@ -123,10 +136,11 @@ class LlamaCpp:
         threads = options.threads or (1 if tiny else placement.threads)
         embeds = "embedding" in (description.output_modalities or ())
         pooling = options.pooling or _weights_pooling(Path(model.weights)) or "mean" if embeds else None
+        codec_options = _codec_options(options, description)
         program = self._program()
         if program is None:
-            return _launch_wheel(model, options, placement, context_tokens, threads, pooling)
-        return _launch_program(program, model, options, placement, context_tokens, threads, pooling)
+            return _launch_wheel(model, options, placement, context_tokens, threads, pooling, codec_options)
+        return _launch_program(program, model, options, placement, context_tokens, threads, pooling, codec_options)
 
     def _program(self) -> str | None:
         """The `llama-server` to start, or None for the wheel. Raises: ModelUnavailable."""
@@ -145,6 +159,7 @@ def _launch_wheel(
     context_tokens: int,
     threads: int,
     pooling: Pooling | None,
+    codec_options: dict[str, Any],
 ) -> Launch:
     gpu_layers = _AUTO_GPU_LAYERS if options.gpu_layers is None else options.gpu_layers
     settings = {
@@ -167,7 +182,7 @@ def _launch_wheel(
         guarded=False,
         address="announced",
         model=model.id,
-        codec_options={**CODEC_OPTIONS, "extra_body": options.extra_body},
+        codec_options=codec_options,
         headers=_headers(placement),
         always_streams=True,
     )
@@ -181,6 +196,7 @@ def _launch_program(
     context_tokens: int,
     threads: int,
     pooling: Pooling | None,
+    codec_options: dict[str, Any],
 ) -> Launch:
     """What older builds of llama-server have goes by flag; what they may lack goes by environment, which they ignore
     where they would refuse a flag. Source: llama.cpp's tools/server/README.md, November 2026."""
@@ -210,10 +226,16 @@ def _launch_program(
         env=env,
         address="chosen",
         model=model.id,
-        codec_options={**CODEC_OPTIONS, "extra_body": options.extra_body},
+        codec_options=codec_options,
         headers=_headers(placement),
         always_streams=True,
     )
+
+
+def _codec_options(options: LlamaCppOptions, description: Description) -> dict[str, Any]:
+    """A model whose chat template knows no reasoning takes no effort: llama.cpp ignores it without a word."""
+    lacks = ["reasoning"] if description.capabilities.reasoning is False else []
+    return {**CODEC_OPTIONS, "lacks": lacks, "extra_body": options.extra_body}
 
 
 def _headers(placement: Placement) -> dict[str, str]:
@@ -304,5 +326,5 @@ def _capabilities(template: str, only_embeds: bool) -> Capabilities:
         streaming=True,
         tools="tools" in template,
         json_schema=True,
-        reasoning=any(mark in template for mark in _REASONING_MARKS),
+        reasoning=any(mark in template.lower() for mark in _REASONING_MARKS),
     )

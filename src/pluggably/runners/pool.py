@@ -177,7 +177,8 @@ class Pool:
     def last_endpoint(self, target: Target) -> Endpoint | None:
         """See `wire.endpoint.AddressSource`."""
         lane = self._lanes.get(target.model)
-        return lane.endpoint if lane is not None else None
+        endpoint = lane.endpoint if lane is not None else None
+        return msgspec.structs.replace(endpoint, backend=target.backend) if endpoint is not None else None
 
     async def load(self, model_id: str) -> None:
         """Returns when the model is loaded; it then stays for its keep-alive time. Does not wait out a back-off.

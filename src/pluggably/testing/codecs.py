@@ -26,7 +26,7 @@ A conversation (every field but `request` may be left out):
      "then": [{"call": {…}, "reply": {…}}, …],
      "answer": {"output": […], "finish_reason": "stop", "usage": {…}, "breakdown": {…}, "warnings": […]},
      "error": {"code": "backend_rate_limited", "retry_after_s": 2, "detail_has": "…", "detail_lacks": "…"},
-     "used": {…as `usage` above}, "complete_after": 7}
+     "used": {…as `usage` above, which may name `cost_usd`}, "complete_after": 7}
 
 An `sse` entry is the data of one event: an object, or a text as it stands; `after` are the bytes behind the last one.
 Lists of lines are joined by newlines in `text` and `after`. An `eventstream` entry is a message: its type and its
@@ -66,7 +66,7 @@ from pluggably.domain.generation import (
 from pluggably.errors import BackendError, PluggablyError
 from pluggably.testing import eventstream
 from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
-from pluggably.wire.framing import FRAMERS, Framer, SseFramer, comes_whole
+from pluggably.wire.framing import FRAMERS, Framer, SseFramer, comes_whole, ended, received
 
 BASE_URL = "https://vendor.test/v1"
 ANY = "<any>"
@@ -392,20 +392,21 @@ def _answer(factory: CodecFactory, conversation: Conversation) -> Iterator[Event
     if reply.status >= 300:
         raise codec.fault(_http_reply(reply))
     if step.next.framing is None or _comes_whole(step.next.framing, reply):
-        step = codec.receive(_http_reply(reply))
+        step = received(codec, _http_reply(reply))
         yield from _events(step)
         for exchange in conversation.then:
             assert step.next is not None, "a further call was not made"
             _same_call(exchange.call, step.next)
             if exchange.reply.status >= 300:
                 raise codec.fault(_http_reply(exchange.reply))
-            step = codec.receive(_http_reply(exchange.reply))
+            step = received(codec, _http_reply(exchange.reply))
             yield from _events(step)
         assert step.next is None, f"a call too many: {step.next}"
         return
-    for frame in _frames(_framer(factory, conversation), [reply.body()]):
+    framer = _framer(factory, conversation)
+    for frame in _frames(framer, [reply.body()]):
         yield from _events(codec.feed(frame))
-    yield from _events(codec.finish())
+    yield from _events(ended(codec, framer))
 
 
 def _http_reply(reply: Reply) -> HttpReply:
@@ -531,7 +532,7 @@ def _folded(events: Iterable[Event]) -> Fold:
 
 def _same_usage(expected: Json, fold: Fold) -> None:
     counts = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    usage = {name: getattr(fold.usage, name) for name in counts}
+    usage = {name: getattr(fold.usage, name) for name in {*counts, *expected}}
     _same({**dict.fromkeys(counts), **expected}, usage, "usage")
 
 

@@ -8,8 +8,9 @@ compare the two wires word by word.
         ...                                   # point a provider at fake.base_url
 
 What surprises: it is strict, since Anthropic is. It wants `max_tokens` and the header `anthropic-version`, refuses
-empty text and what it does not know, wants the result of each call in the message that follows, and takes thinking back
-only with the very signature that it gave. A refusal is a reason to stop, with an explanation and without a block.
+empty text and what it does not know, wants the result of each call in the message that follows and a system message
+between the user and the assistant, and takes thinking back only with the very signature that it gave. A refusal is a
+reason to stop, with an explanation and without a block.
 
 Source: platform.claude.com/docs/en/api/messages/create, …/api/errors and …/build-with-claude/streaming (2026-11); the
 types of the anthropic package 2.12.0.
@@ -104,6 +105,8 @@ def wrong_shape(body: Json) -> str | None:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if not blocks:
             return f"{at}.content"
+        if message["role"] == "system" and _is_misplaced(body["messages"][index - 1 : index + 2]):
+            return f"{at}.role"
         results = {block.get("tool_use_id") for block in blocks if block.get("type") == "tool_result"}
         if results != calls:
             return f"{at}.content"
@@ -117,6 +120,15 @@ def wrong_shape(body: Json) -> str | None:
     return None
 
 
+def _is_misplaced(around: Sequence[Json]) -> bool:
+    """Whether a system message stands elsewhere than behind the user, or the result of a tool of the vendor's, and
+    before the assistant or the end."""
+    before = around[0]
+    ends = before["content"][-1] if isinstance(before["content"], list) else {}
+    is_behind = before["role"] == "user" or ends.get("type", "").endswith("_tool_result")
+    return not is_behind or any(after["role"] != "assistant" for after in around[2:])
+
+
 def _is_wrong(block: Json) -> bool:
     kind = block.get("type", "")
     if _BLOCKS.get(kind, "") not in block:
@@ -125,6 +137,8 @@ def _is_wrong(block: Json) -> bool:
         return not block["text"].strip()
     if kind == "thinking":
         return bool(block["signature"] != signature_of(block["thinking"]))
+    if kind == "tool_result":
+        return bool(block.get("is_error")) and not block.get("content")
     return kind == "tool_use" and not isinstance(block["input"], dict)
 
 

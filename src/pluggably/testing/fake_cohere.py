@@ -1,8 +1,8 @@
 """A fake of Cohere's API v2, Chat and Embed, that says what the name of the model tells it (see `fake_vendor`).
 
-What is not documented is refused: unknown fields, content in another form, the result of a tool without its call, more
-than 96 texts. What surprises: a model thinks in a `tool_plan` before calls, and in a block `thinking` elsewhere, and a
-token is a word; the tokens that are billed are those, and 500 more were read.
+What is not documented is refused: unknown fields, content in another form, text beside calls, the result of a tool
+without its call, more than 96 texts. What surprises: a model thinks in a `tool_plan` before calls, and in a block
+`thinking` elsewhere, and a token is a word; the tokens that are billed are those, and 500 more were read.
 
 Source: docs.cohere.com/reference/chat, …/reference/embed and …/docs/tool-use-streaming (2026-11); the types of the
 cohere package 7.3.1.
@@ -53,6 +53,9 @@ class FakeCohere(FakeVendor):
         if path != "/v2/chat":
             raise Refused(404, "page not found")
         refuse_unknown(body, _CHAT_FIELDS)
+        schema = (body.get("response_format") or {}).get("json_schema")
+        if schema is not None and (schema.get("type") != "object" or not schema.get("required")):
+            raise Refused(400, "invalid request: response_format validation: invalid 'json_schema' provided")
         asked = _read(body.get("messages"))
         tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
         if body.get("tool_choice") == "NONE" or body["messages"][-1]["role"] == "tool":
@@ -82,6 +85,8 @@ def _read(messages: Any) -> str:
         refuse_unknown(message, _MESSAGE_FIELDS[role])
         if not content and not message.get("tool_calls"):
             raise Refused(400, "message must not be empty in a turn")
+        if message.get("tool_calls") and _has_text(content):
+            raise Refused(400, "text content is not allowed when tool_calls are provided.")
         for block in content if isinstance(content, list) else ():
             if block.get("type") not in _BLOCKS[role] or block["type"] not in block:
                 raise Refused(422, f"invalid request: a block of the role {role}")
@@ -95,6 +100,10 @@ def _read(messages: Any) -> str:
         texts = [block.get("text") or str(block.get("document", {}).get("data", "")) for block in content]
         return " ".join(texts)
     return content or ""
+
+
+def _has_text(content: Any) -> bool:
+    return any(block.get("type") == "text" for block in content) if isinstance(content, list) else bool(content)
 
 
 def _whole(said: Said, asked: str) -> Json:

@@ -12,8 +12,8 @@ Numbers in a name may be left out.
     echo                    the text of the last content
     say-<n>                 n tokens: `w0 w1 w2 …` (3)
     slow-<ms>-<n>           like `say`, with a pause before each token (20, 5)
-    tools, tools-parallel   one or two calls of the functions declared; the first is signed. Once the last content has a
-                            function's response, a text that quotes it
+    tools, tools-parallel   one or two calls of the functions declared; the first is signed. Once the user's last turn
+                            has a function's response, a text that quotes it
     reasoning               a summary of thoughts where it is asked for, and a text whose end is signed
     json                    an object that obeys `responseJsonSchema`
     length, filtered        a text with that reason to finish
@@ -29,11 +29,12 @@ Numbers in a name may be left out.
     ends-<k>, stall-<k>     the stream ends, or falls silent, after k pieces (2)
 
 What will surprise you: a field that the API does not know, a turn without parts, results that do not match their calls
-in number and name, and in what a model said a call whose signature is missing, are a 400, so that a codec which invents
-or loses things is caught.
+in number and name, or that stand beside anything else, what a result may not hold, a turn of the model at the end, and
+in what a model said a call whose signature is missing, are a 400, so that a codec which invents or loses things is
+caught. In this it is as strict as the newest models, and as Vertex AI.
 
 Sources, as read in November 2026: ai.google.dev/api/generate-content, …/api/embeddings, …/gemini-api/docs/
-thought-signatures and …/docs/generate-content/api-errors; the types of google-genai 3.4.0.
+thought-signatures, …/docs/latest-model and …/docs/generate-content/api-errors; the types of google-genai 3.4.0.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ _FIELDS = {
 }
 _FIELDS["streamGenerateContent"] = _FIELDS["generateContent"]
 _PART = {"text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult"}
+# What a function's response may hold.
+_RESULT_TYPES = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain")
+_MODELS_TURN = "Requests ending with a model turn are not supported."
 _STATUSES = {
     400: ("INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", "API_KEY_INVALID"),
     401: ("UNAUTHENTICATED", "Request had invalid authentication credentials.", None),
@@ -209,7 +213,14 @@ def _wrong_shape(body: Any, method: str) -> str | None:
             return f"{at}.parts: contents.parts must not be empty.\n"
         if content.get("role") not in ("user", "model"):
             return f"{at}.role: Please use a valid role: user, model.\n"
-        answered = [part["functionResponse"]["name"] for part in parts if "functionResponse" in part]
+        results = [part["functionResponse"] for part in parts if "functionResponse" in part]
+        answered = [result["name"] for result in results]
+        if results and len(results) < len(parts):
+            return _MODELS_TURN  # so Vertex AI says it, whatever comes last
+        for held in (each for result in results for each in result.get("parts", ())):
+            held_type = next(iter(held.values())).get("mimeType")
+            if held_type not in _RESULT_TYPES:
+                return f"The mime_type: {held_type} is not supported in `function_response.parts`."
         if (answered or calls) and answered != calls:
             return (
                 "Please ensure that the number of function response parts is equal to the number of function call "
@@ -219,7 +230,7 @@ def _wrong_shape(body: Any, method: str) -> str | None:
         calls = [part["functionCall"]["name"] for part in made]
         if made and not made[0].get("thoughtSignature"):
             return f"{at}.parts: Function call `{calls[0]}` is missing a thought_signature.\n"
-    return None
+    return _MODELS_TURN if body["contents"][-1]["role"] == "model" else None
 
 
 # --- what is said -----------------------------------------------------------------------------------------
@@ -266,7 +277,12 @@ def _field(value: Json, name: str) -> Any:
 
 
 def _called(count: int, body: Json, last: Sequence[Json]) -> list[Json]:
-    results = [part["functionResponse"]["response"] for part in last if "functionResponse" in part]
+    turn = list(last)
+    for content in reversed(body["contents"][:-1]):  # results, and then something else of the same turn
+        if content["role"] != "user":
+            break
+        turn = [*content["parts"], *turn]
+    results = [part["functionResponse"]["response"] for part in turn if "functionResponse" in part]
     if results:
         return _texts("The tool said: " + ", ".join(str(next(iter(result.values()))) for result in results))
     declared = [each for tool in body.get("tools", ()) for each in tool.get("functionDeclarations", ())]

@@ -1,9 +1,9 @@
 """A fake of Mistral's chat completions and embeddings, that says what a model's name tells it (see `fake_vendor`).
 
 What is not documented is refused, in Mistral's form and with its words: unknown fields, the user after a tool, ids of
-calls that are not nine letters and digits, a last word of the assistant's that is no prefix, more than 512 texts. What
-surprises: a model that thinks says so in a chunk `thinking`, so its content is a list, and in a stream calls come
-whole.
+calls that are not nine letters and digits, a last word of the assistant's that is no prefix, more than 512 texts, any
+effort but two. A tool that is no function is Mistral's own: it is called, and the answer is several messages. What
+surprises: a model that thinks says so in a chunk `thinking`, so its content is a list, and streamed calls come whole.
 
 Source: docs.mistral.ai/api/endpoint/chat, …/endpoint/embeddings and …/capabilities/reasoning (2026-11); the types of
 mistralai 3.7.0; the orders of roles as mistral-common checks them.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pluggably.testing.fake_vendor import (
@@ -30,6 +30,11 @@ from pluggably.testing.fake_vendor import (
 
 _MAX_TEXTS = 512
 _MAX_TOKENS = 16_384
+_CODES: dict[tuple[str | int, ...], tuple[str, str | None]] = {
+    ("model",): ("invalid_model", "1500"),
+    ("reasoning_effort",): ("invalid_request_invalid_args", "3051"),
+}
+_EFFORTS = ("none", "high")
 _CHAT_FIELDS = """
     model messages temperature top_p max_tokens stream stop random_seed metadata response_format tools tool_choice
     presence_penalty frequency_penalty min_tokens repetition_penalty top_k logprobs top_logprobs prompt_logprobs
@@ -62,12 +67,22 @@ class FakeMistral(FakeVendor):
         if path != "/v1/chat/completions":
             raise Refused(404, "no Route matched with those values")
         refuse_unknown(body, _CHAT_FIELDS)
+        effort = body.get("reasoning_effort", "none")
+        if effort not in _EFFORTS:
+            raise Refused(
+                400,
+                f"reasoning_effort='{effort}' is not supported for this model. Must be one of {_EFFORTS}",
+                ("reasoning_effort",),
+            )
         asked = _read(body.get("messages"))
-        tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
+        given = body.get("tools") or ()
+        tools = [tool["function"]["name"] for tool in given if tool["type"] == "function"]
+        hosted = [tool["type"] for tool in given if tool["type"] != "function"]
         if body.get("tool_choice") == "none" or body["messages"][-1]["role"] == "tool":
             tools = []
         said = said_by(body["model"], asked, tools, body.get("max_tokens"), "fakecall")
-        return _streamed(body["model"], said, asked) if body.get("stream") else _whole(body["model"], said, asked)
+        make = _streamed if body.get("stream") else _whole
+        return make(body["model"], said, asked, hosted)
 
     def listed(self, path: str) -> Json:
         if path != "/v1/models":
@@ -83,7 +98,7 @@ class FakeMistral(FakeVendor):
             return {"detail": [wrong]}
         if refused.status == 401:
             return {"message": "Unauthorized", "request_id": "9b1e"}
-        kind, code = ("invalid_model", "1500") if refused.where == ("model",) else ("error", None)
+        kind, code = _CODES.get(tuple(refused.where), ("error", None))
         return {"object": "error", "message": refused.message, "type": kind, "param": None, "code": code}
 
 
@@ -118,7 +133,18 @@ def _read(messages: Any) -> str:
     return content or ""
 
 
-def _whole(model: str, said: Said, asked: str) -> Json:
+def _own_turn(hosted: Sequence[str]) -> list[Json]:
+    """What happens before the answer, where Mistral has tools of its own to ask."""
+    if not hosted:
+        return []
+    call = {"id": "hosted000", "type": "function", "function": {"name": hosted[0], "arguments": "{}"}, "index": 0}
+    return [
+        {"role": "assistant", "content": "", "tool_calls": [call], "index": 0},
+        {"role": "tool", "tool_call_id": call["id"], "content": "found", "index": 1},
+    ]
+
+
+def _whole(model: str, said: Said, asked: str, hosted: Sequence[str] = ()) -> Json:
     message: Json = {"role": "assistant", "content": "".join(said.words), "tool_calls": None}
     if said.thoughts:
         thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "".join(said.thoughts)}]}
@@ -126,15 +152,22 @@ def _whole(model: str, said: Said, asked: str) -> Json:
         message["content"] = [thinking, *words]
     if said.calls:
         message["tool_calls"] = _calls(said)
-    choice = {"index": 0, "message": message, "finish_reason": _reason(said)}
+    choice: Json = {"index": 0, "message": message, "finish_reason": _reason(said)}
+    if turn := _own_turn(hosted):
+        choice["messages"] = [*turn, {**choice.pop("message"), "index": len(turn)}]
     return {**_head(model, "chat.completion"), "choices": [choice], "usage": _usage(said, asked)}
 
 
-def _streamed(model: str, said: Said, asked: str) -> Iterator[bytes]:
+def _streamed(model: str, said: Said, asked: str, hosted: Sequence[str] = ()) -> Iterator[bytes]:
+    turn = _own_turn(hosted)
+
     def chunk(delta: Json, reason: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        place = {"index": len(turn)} if turn else {}
+        choice = {"index": 0, "delta": {**place, **delta}, "finish_reason": reason}
         return sse({**_head(model, "chat.completion.chunk"), "choices": [choice], **more})
 
+    for message in turn:
+        yield chunk(message, "tool_calls" if "tool_calls" in message else None)
     yield chunk({"role": "assistant", "content": ""})
     for piece in said.thoughts:
         yield chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": piece}]}]})

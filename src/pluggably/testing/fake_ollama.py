@@ -23,6 +23,7 @@ _OPTIONS = """
     seed temperature top_k top_p min_p stop num_ctx num_predict repeat_last_n repeat_penalty presence_penalty
     frequency_penalty
 """
+_THINK = (None, False, True, "low", "medium", "high", "max")
 _LIMIT_CHARS = 400
 
 
@@ -37,6 +38,8 @@ class FakeOllama(FakeVendor):
         refuse_unknown(body, _CHAT_FIELDS)
         runtime = body.get("options") or {}
         refuse_unknown(runtime, _OPTIONS)
+        if body.get("think") not in _THINK:
+            raise Refused(400, "invalid think value (must be high, medium, low, max, true, or false)")
         asked = _read(body.get("messages"))
         tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
         if body["messages"][-1]["role"] == "tool":

@@ -8,8 +8,8 @@ by `predict`, other `gemini-embedding-…` by `embedContent`.
         ...                                   # point the preset `vertex` at fake.place, an account at fake.token_url
 
 What surprises: it is as strict as Google. A call without the token that it gave is refused, as are a text for Claude
-with a `model` or without the version, and two texts at once for a model that takes one. A text of more than 2,048 words
-is too long.
+with a `model` or without the version, a URL for Gemini without its type, and two texts at once for a model that takes
+one. A text of more than 2,048 words is too long.
 
 Source: docs.cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings and …/docs/partner-models/
 claude/use-claude; google/cloud/aiplatform/v1beta1/model_garden_service.proto in github.com/googleapis/googleapis
@@ -88,6 +88,8 @@ class FakeVertex(FakeAnthropic):
             return _embedded(seen.body, model, operation)
         if operation not in ("generateContent", "streamGenerateContent"):
             return fake_gemini.refused(400, "Precondition check failed.")
+        if any("mimeType" not in part.get("fileData", {"mimeType": ""}) for part in _parts(seen.body)):
+            return fake_gemini.refused(400, "Unable to submit request because it has an empty mimeType in fileData.")
         return await fake_gemini.answered(request, seen, model, operation)
 
     def _give_token(self, body: str) -> web.Response:
@@ -114,6 +116,11 @@ class FakeVertex(FakeAnthropic):
             return await self._message(request, asked)
         finally:
             seen.events_sent = asked.events_sent
+
+
+def _parts(body: Json) -> Iterator[Json]:
+    for content in body.get("contents", ()):
+        yield from content.get("parts", ())
 
 
 def _page(entries: tuple[Json, ...], token: str | None) -> web.Response:

@@ -200,7 +200,8 @@ class OutputItems:
         name: str = "",
         provider_options: ProviderOptions | UnsetType = UNSET,
     ) -> list[Event]:
-        """More of the tool call that the wire knows as `key`; its first piece brings the rest."""
+        """More of the tool call that the wire knows as `key`; its first piece brings the rest, but for options, which
+        may come later."""
         events: list[Event] = []
         if key not in self._calls:
             events += self.close_prose()
@@ -208,6 +209,9 @@ class OutputItems:
             self._calls[key] = (self._count, call, [])
             events.append(ItemStarted(self._count, call))
             self._count += 1
+        elif provider_options is not UNSET:
+            place, begun, so_far = self._calls[key]
+            self._calls[key] = (place, msgspec.structs.replace(begun, provider_options=provider_options), so_far)
         index, _, pieces = self._calls[key]
         if arguments:
             pieces.append(arguments)

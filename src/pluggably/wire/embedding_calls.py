@@ -93,11 +93,11 @@ class EmbeddingCalls:
         if usage.input_tokens is not None and usage.output_tokens is None:
             # Nothing is generated, so hardly a vendor counts it; what it costs is known only with both counts.
             usage = msgspec.structs.replace(usage, output_tokens=0)
-        self._usage = usage if self.under_way.start == 0 else _sum(before, usage)
+        self._usage = usage if self.under_way.start == 0 else summed(before, usage)
         return [self._usage] if self._usage != before else []
 
 
-def _sum(one: UsageReported, other: UsageReported) -> UsageReported:
+def summed(one: UsageReported, other: UsageReported) -> UsageReported:
     """What is not known of one call is not known of both."""
     counts = {name: _plus(getattr(one, name), getattr(other, name)) for name in _COUNTS}
     costs = one.cost_usd, other.cost_usd

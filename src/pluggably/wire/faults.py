@@ -20,11 +20,13 @@ from msgspec import Struct
 MAX_SHOWN = 500
 
 # Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
-# project ("org-A1b2C3"), which unlike words have digits or capitals in them.
+# project ("org-A1b2C3"), which unlike words have digits or capitals in them. Google names the project in the path of
+# what it speaks of ("projects/my-project/locations/…"), or by its number.
 _SECRET = re.compile(
     r"\b(?:(?i:bearer)\s+\S+"
     r"|(?i:ak|sk|gsk|pk|rk|xai|pplx|csk|fw|hf|nvapi|ghp|github_pat)[-_][\w*.\-]{4,}"
-    r"|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,})"
+    r"|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,}"
+    r"|projects/[^/\s`'\"?]+|(?i:project(?:[_ ]number)?)[:= ]{1,2}#?\d{6,}|project=[\w.:-]+)"
 )
 
 # What a vendor's error means: too long a prompt; a prompt or an answer that is not allowed; no credit left; too many

@@ -5,8 +5,9 @@ end has come, so it takes the bytes in whatever pieces the network made of them.
 
 What surprises: this stands on the hot path, a few times for each token of every answer. So the bytes are never
 looked at one by one nor decoded: one `split` finds the events of a read, and only an event that is not a single
-`data: …` line is parsed line by line. And one thing is read that the specification would skip: an error that a backend
-writes into its stream as bare JSON, because nothing else would tell why the stream ends (`BareJson`).
+`data: …` line is parsed line by line. And two things are read that the specification would skip: an error that a
+backend writes into its stream as bare JSON, because nothing else would tell why the stream ends (`BareJson`), and a
+whole answer that is a stream by its label alone.
 
 Source: WHATWG HTML, "Server-sent events", §9.2.5 and §9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
 (2026-11); NDJSON, https://github.com/ndjson/ndjson-spec (1.0.0);
@@ -25,12 +26,12 @@ import msgspec
 
 from pluggably.domain.generation import Event
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codec import Codec, Frame, Framing, Step
+from pluggably.wire.codec import Codec, Frame, Framing, HttpReply, Step
 
 # No wire that we speak sends more in one event; a backend that never ends one must not fill our memory.
 FRAME_LIMIT_BYTES = 16 * 1024 * 1024
-# An error in bare JSON is a kilobyte or two.
-BARE_LIMIT_BYTES = 256 * 1024
+# An error in bare JSON is a kilobyte or two, a whole answer that is called a stream as long as answers are.
+BARE_LIMIT_BYTES = 4 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 # As numbers: `13 in chunk` is a memchr and takes a fifth of the time of `b"\r" in chunk`.
@@ -53,7 +54,18 @@ class SseFramer:
     """Server-sent events. `id:` and `retry:` say nothing to a gateway, which never reconnects to the middle of an
     answer; they are ignored as unknown fields are."""
 
-    __slots__ = ("_after_cr", "_bare", "_data", "_kind", "_limit_bytes", "_line", "_pending_bytes", "_started")
+    __slots__ = (
+        "_after_cr",
+        "_bare",
+        "_data",
+        "_has_given",
+        "_kind",
+        "_limit_bytes",
+        "_line",
+        "_pending_bytes",
+        "_started",
+        "_whole",
+    )
 
     def __init__(self, limit_bytes: int = FRAME_LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
@@ -64,7 +76,9 @@ class SseFramer:
         self._pending_bytes = 0
         self._after_cr = False
         self._started = False
+        self._has_given = False
         self._bare: BareJson | None = None
+        self._whole: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[Frame]:
         if self._after_cr or not self._started or _CR in chunk:
@@ -98,6 +112,7 @@ class SseFramer:
         if not frames:
             self._wait(chunk)
         else:
+            self._has_given = True
             self._pending_bytes = len(rest) + sum(map(len, data)) if data else len(rest)
             if len(chunk) > self._limit_bytes:
                 self._check(frames)
@@ -111,7 +126,13 @@ class SseFramer:
         self._other_field(b"".join(self._line), frames)
         self._line.clear()
         self._data.clear()
+        self._has_given = self._has_given or bool(frames)
         return frames
+
+    @property
+    def whole(self) -> bytes | None:
+        """The JSON text that the stream was in place of events: some servers answer whole and call it a stream."""
+        return None if self._has_given else self._whole
 
     def _field(self, line: bytes, frames: list[Frame]) -> None:
         """A line that does not begin with `data: `. A comment has an empty name, so it is an unknown field."""
@@ -131,6 +152,8 @@ class SseFramer:
             self._bare = BareJson()
         if self._bare.add(line):
             frames += self._bare.errors()
+            if self._whole is None and not self._has_given:
+                self._whole = self._bare.text()
             self._bare = None
 
     def _joined(self) -> bytes:
@@ -172,7 +195,7 @@ class BareJson:
 
     To the specification its lines are unknown fields. Google's services end a stream that fails with such a text, often
     over several lines and at times in a list, and so do some proxies and servers of other wires. Only an error is
-    handed on, as an event `error`; everything else stays what the specification says.
+    handed on, as an event `error`; everything else stays what the specification says, unless it is all that came.
 
     Source: google-genai 3.4.0, _api_client.py, which puts such lines together until their braces are even; the
     clients of OpenAI and of Hugging Face skip them (openai 3.54.0, huggingface_hub 2.4.0; 2026-11)."""
@@ -199,10 +222,13 @@ class BareJson:
                 self._depth -= 1
         return self._depth <= 0
 
+    def text(self) -> bytes:
+        return b"\n".join(self._lines)
+
     def errors(self) -> list[Frame]:
         """The error that the text is, or that stands in its list, in a form that every codec reads."""
         try:
-            told = msgspec.json.decode(b"\n".join(self._lines))
+            told = msgspec.json.decode(self.text())
         except (msgspec.DecodeError, RecursionError):
             return []
         entries = told if isinstance(told, list) else [told]
@@ -214,8 +240,13 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]')
 
 
 def _is_error(entry: object) -> bool:
-    """`{"error": …}`, as nearly everybody says it, or `{"message": "…"}`, as Mistral, Cohere and AWS do."""
-    return isinstance(entry, dict) and (entry.get("error") is not None or isinstance(entry.get("message"), str))
+    """`{"error": …}`, as nearly everybody says it, or `{"message": "…"}`, as Mistral, Cohere and AWS do, or a problem
+    of RFC 9457, as this gateway itself does."""
+    return isinstance(entry, dict) and (
+        entry.get("error") is not None
+        or isinstance(entry.get("message"), str)
+        or (isinstance(entry.get("title"), str) and isinstance(entry.get("status"), int))
+    )
 
 
 class NdjsonFramer:
@@ -377,6 +408,24 @@ def comes_whole(framing: Framing, content_type: str) -> bool:
     return framing != "ndjson" and (content_type == "application/json" or content_type.endswith("+json"))
 
 
+# How a text begins that is no JSON but a stream of events: a field, or a comment.
+_EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+
+
+def received(codec: Codec, reply: HttpReply) -> Step:
+    """What a codec makes of a whole answer. Some servers stream where nobody asked for it, and some call their stream
+    JSON; what it is, its first bytes tell."""
+    return whole_stream(codec, reply.body) if _EVENTS.match(reply.body) else codec.receive(reply)
+
+
+def ended(codec: Codec, framer: Framer) -> Step:
+    """What a codec makes of the end of a stream, of which all frames have been fed to it."""
+    whole = framer.whole if isinstance(framer, SseFramer) else None
+    if whole is None:
+        return codec.finish()
+    return codec.receive(HttpReply(status=200, headers={"content-type": "application/json"}, body=whole))
+
+
 def whole_stream(codec: Codec, body: bytes) -> Step:
     """What a codec makes of a stream of server-sent events that came where a whole answer was asked for."""
     framer = SseFramer()
@@ -386,5 +435,5 @@ def whole_stream(codec: Codec, body: bytes) -> Step:
         events += step.events
         if step.error is not None:
             return Step(events, error=step.error)
-    step = codec.finish()
-    return Step([*events, *step.events], error=step.error)
+    step = ended(codec, framer)
+    return Step([*events, *step.events], step.next, step.error)

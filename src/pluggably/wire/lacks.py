@@ -8,16 +8,16 @@ the latter is refused here.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort, JsonFormat, JsonSchemaFormat, NamedTool, ResponseFormat, ToolChoice
 from pluggably.errors import UnsupportedParameter
 
-# Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`,
+# Our own names. Those up to `reasoning` and `parallel_tool_calls` are hints: dropped with a warning. `stop`, `tools`,
 # `tool_choice`, `named_tool`, `required_tool`, `json`, `json_schema`, `dimensions` and `embeddings` change what the
 # request means, so a request that needs them is refused. `named_tool`: a call of any tool can be demanded, but not of a
 # certain one; `required_tool`: the other way round. `json`: any JSON, without a schema.
@@ -33,6 +33,7 @@ Lack: TypeAlias = Literal[
     "reasoning",
     "parallel_tool_calls",
     "stop",
+    "tools",
     "tool_choice",
     "named_tool",
     "required_tool",
@@ -45,6 +46,10 @@ Lack: TypeAlias = Literal[
 # How the effort is asked for: `"reasoning_effort": "low"`, OpenRouter's `"reasoning": {"effort": "low"}`, or where it
 # can only be turned on and off, `"thinking": {"type": "enabled"}` and `"enable_thinking": true`.
 EffortField: TypeAlias = Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+_EFFORT_FIELDS: tuple[EffortField, ...] = ("reasoning_effort", "reasoning", "thinking", "enable_thinking")
+
+# Where nothing else is known of a vendor: all but `max`, which only some have, and others refuse.
+COMMON_EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
 class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,9 +67,7 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     efforts: tuple[Effort, ...] = ()
 
 
-def lacks_of(
-    always: Iterable[Lack], rules: tuple[ModelRule, ...], model: str, effort: Effort | None
-) -> frozenset[Lack]:
+def lacks_of(always: Iterable[Lack], rules: tuple[ModelRule, ...], model: str, effort: str | None) -> frozenset[Lack]:
     """What a model lacks where it is asked to reason with `effort` (None: as much as it likes)."""
     lacks = set(always)
     for rule in rules_for(rules, model):
@@ -81,9 +84,41 @@ def efforts_of(always: tuple[Effort, ...], rules: tuple[ModelRule, ...], model: 
     return known
 
 
+def effort_told(
+    own: Mapping[str, Any] | None, asked: Effort | None, under: Mapping[str, Any] | None = None
+) -> str | None:
+    """The effort that a body will tell, which is what the rules go by: a request's options for the provider stand over
+    the effort that it asks for, and this over the fields that go into every body (`under`). None: it tells none."""
+    return (_effort_in(own) if own else None) or asked or (_effort_in(under) if under else None)
+
+
+def _effort_in(body: Mapping[str, Any]) -> str | None:
+    for field in _EFFORT_FIELDS:
+        said = body.get(field)
+        if isinstance(said, dict):
+            said = said.get("effort") or said.get("type") or said.get("enabled")
+        if said in (False, "disabled"):
+            return "none"
+        if said in (True, "enabled"):
+            return "high"  # no rule asks how much, only whether
+        if isinstance(said, str):
+            return said
+    return None
+
+
 @lru_cache(maxsize=512)
 def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
     return tuple(rule for rule in rules if re.match(rule.models, model))
+
+
+def check_tools(lacks: frozenset[Lack], backend: str) -> None:
+    """For a request with tools. Raises: UnsupportedParameter where they cannot be offered."""
+    if "tools" in lacks:
+        raise UnsupportedParameter(
+            f"{backend} takes no tools for this model while it reasons; use the effort `none` where the model has it, "
+            "or leave `tools` out.",
+            pointer="/tools",
+        )
 
 
 def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:

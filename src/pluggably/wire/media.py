@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import File, Image, JsonObject
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality, UnsupportedParameter
 from pluggably.wire.parts import merged
 
 # What of media a wire takes: as data, or by a URL too.
@@ -22,14 +22,17 @@ Input: TypeAlias = Literal["image", "image_url", "file", "file_url", "audio"]
 
 
 class MediaRules(Struct, frozen=True):
-    """Which media a backend takes. The methods raise UnsupportedParameter for what it does not."""
+    """Which media a backend takes. The methods raise UnsupportedModality for a kind that it does not, and
+    UnsupportedParameter for one that it takes in another form alone."""
 
     backend: str
     inputs: Collection[Input]
 
     def require(self, needed: Input, pointer: str, lack: str) -> None:
-        if needed not in self.inputs:
-            raise UnsupportedParameter(f"{self.backend} {lack}.", pointer=pointer)
+        if needed in self.inputs:
+            return
+        error = UnsupportedModality if needed in ("image", "file", "audio") else UnsupportedParameter
+        raise error(f"{self.backend} {lack}.", pointer=pointer)
 
     def image_url(self, part: Image, pointer: str) -> str:
         self.require("image", pointer, "takes no images")

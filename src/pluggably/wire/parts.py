@@ -119,10 +119,16 @@ class ResultMedia:
         self.waiting: list[JsonObject] = []
 
     def texts(
-        self, part: ToolResult, call: str, pointer: str, told: Callable[[Text | Media, str], JsonObject]
+        self,
+        part: ToolResult,
+        call: str,
+        pointer: str,
+        told: Callable[[Text | Media, str], JsonObject],
+        stays: Callable[[Media], bool] = lambda _: False,
     ) -> list[str]:
-        """The texts of a result; everything else of it waits. `call` is how the wire names its call; `told` makes a
-        part of a user's message, and raises for what the wire does not take from the user either.
+        """The texts of a result; everything else of it waits, but for what `stays` in it. `call` is how the wire names
+        its call; `told` makes a part of a user's message, and raises for what the wire does not take from the user
+        either.
 
         Raises: UnsupportedParameter, InvalidRequest."""
         if isinstance(part.content, str):
@@ -132,6 +138,8 @@ class ResultMedia:
         for index, piece in enumerate(part.content):
             if isinstance(piece, Text):
                 texts.append(piece.text)
+                continue
+            if stays(piece):
                 continue
             place = f"{pointer}/content/{index}"
             block = told(piece, place)
@@ -158,6 +166,14 @@ def arguments_of(part: ToolCall, omissions: Omissions, pointer: str) -> JsonObje
     if INVALID_JSON in value and len(value) == 1:
         omissions.wrapped_arguments(pointer, INVALID_JSON)
     return value
+
+
+def arguments_text(part: ToolCall, omissions: Omissions, pointer: str) -> str:
+    """The same, for a wire that has them as text, of which the servers read it all the same."""
+    value = arguments_of(part, omissions, pointer)
+    if value and value != {INVALID_JSON: part.arguments}:
+        return part.arguments  # word for word, as the model has it in its cache
+    return msgspec.json.encode(value).decode()
 
 
 def as_object(text: str) -> JsonObject:

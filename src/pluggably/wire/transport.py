@@ -26,9 +26,9 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
-from pluggably.wire.codec import Address, Codec, Frame, Framing, HttpCall, HttpReply, Step
+from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step
 from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
-from pluggably.wire.framing import FRAMERS, comes_whole
+from pluggably.wire.framing import FRAMERS, Framer, comes_whole, ended, received
 
 log = structlog.get_logger()
 
@@ -174,13 +174,14 @@ async def attempt(
                 raise fault
             if call.framing is None or comes_whole(call.framing, answer.content_type):
                 reply = await _reply(answer, MAX_REPLY_BYTES)
-                step = _understood(partial(codec.receive, reply))
+                step = _understood(partial(received, codec, reply))
             else:
-                async with aclosing(_streamed(codec, call.framing, answer)) as batches:
+                framer = FRAMERS[call.framing]()
+                async with aclosing(_streamed(codec, framer, answer)) as batches:
                     async for batch in batches:
                         completed = completed or type(batch[-1]) is Completed
                         yield batch
-                step = _understood(codec.finish)
+                step = _understood(partial(ended, codec, framer))
         finally:
             answer.close()
         completed = completed or any(type(event) is Completed for event in step.events)
@@ -208,10 +209,9 @@ async def _signed(
         raise BackendTimeout(f"There was no credential for the backend within {limit_s:g} s.") from None
 
 
-async def _streamed(codec: Codec, framing: Framing, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
+async def _streamed(codec: Codec, framer: Framer, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
-    framer = FRAMERS[framing]()
     while chunk := await answer.next_chunk():
         events, error = _events(codec, framer.feed(chunk))
         if events:

@@ -42,7 +42,7 @@ def answered(
     written = Written()
     unused: Any = logging.getLogger("unused")
     exchange = Exchange(
-        scope={"type": "http", "method": method},  # type: ignore[typeddict-item]
+        scope={"type": "http", "http_version": "1.1", "method": method},  # type: ignore[typeddict-item]
         transport=written,  # type: ignore[arg-type]
         flow=Flow(),  # type: ignore[arg-type]
         logger=unused,

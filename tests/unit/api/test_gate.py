@@ -149,11 +149,11 @@ def test_a_path_that_is_not_there(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/v1/models", "GET, POST"),
-        ("OPTIONS", "/v1/models/x", "DELETE, GET"),
+        ("PUT", "/v1/models", "GET, HEAD, POST"),
+        ("OPTIONS", "/v1/models/x", "DELETE, GET, HEAD"),
         ("GET", "/v1/models/load", "POST"),
         ("HEAD", "/v1/keys/x", "DELETE"),
-        ("get", "/v1/models", "GET, POST"),
+        ("get", "/v1/models", "GET, HEAD, POST"),
     ],
 )
 def test_a_method_that_is_not_there(method: str, path: str, allow: str) -> None:

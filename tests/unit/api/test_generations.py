@@ -115,6 +115,8 @@ def test_parameters_are_those_of_the_modality() -> None:
     ("name", "value"),
     [
         ("max_output_tokens", 0),
+        ("max_output_tokens", 2**31),
+        ("top_k", 2**31),
         ("max_output_tokens", 1.5),
         ("temperature", -0.1),
         ("temperature", 2.1),

@@ -553,15 +553,21 @@ class Turns:
 
 
 class DollarAToken:
-    """What one provider tells of its prices: a dollar a token."""
+    """What one provider, or its operator, tells of its prices: a dollar a token."""
 
     detail = None
+
+    def __init__(self, *, is_operators: bool = False) -> None:
+        self.is_operators = is_operators
 
     def known(self, model: str) -> None:
         return None
 
     def told_price(self, model: str) -> Price:
         return Price(input_per_million="1000000", output_per_million="1000000")
+
+    def operators_price(self, model: str) -> Price | None:
+        return self.told_price(model) if self.is_operators else None
 
 
 class ARoute:
@@ -626,6 +632,21 @@ def test_a_failure_before_output_costs_only_time() -> None:
         assert route.sample("tokens_total", backend="a", direction="input") == 3
         assert run.line.attempts == 1 and run.line.backend == "b"
         assert await route.is_let_go()
+
+    run_async(main)
+
+
+@pytest.mark.parametrize(("is_operators", "cost"), [(False, "0.25"), (True, "5")])
+def test_what_a_backend_bills_stands_over_lists_of_prices(is_operators: bool, cost: str) -> None:
+    """But not over the price that the operator set."""
+
+    async def main() -> None:
+        billed = UsageReported(input_tokens=3, output_tokens=2, cost_usd="0.25")
+        route = ARoute(Turns([(billed,), *ANSWER[:-1], (Completed("stop"),)]))
+        route.snapshot.remote = {"a": DollarAToken(is_operators=is_operators)}  # type: ignore[assignment,dict-item]
+        run = route.start()
+        await read(run)
+        assert run.generation().usage.cost_usd == cost
 
     run_async(main)
 

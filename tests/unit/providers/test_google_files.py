@@ -125,6 +125,37 @@ def test_a_workforce_says_which_project_it_works_for() -> None:
     assert internet.asked[3][1]["Authorization"] == "Basic Yzpz"
 
 
+@pytest.mark.parametrize("path", ["oauthtoken", "oauth/token"])
+def test_a_person_logs_in_through_a_company(path: str) -> None:
+    """By a refresh token of Google's Security Token Service, and by the next one where it is replaced."""
+    url = f"https://sts.googleapis.com/v1/{path}"
+    asked: list[tuple[Mapping[str, str], dict[str, list[str]]]] = []
+
+    async def ask(method: str, at: str, headers: Mapping[str, str], body: bytes, limit_s: float) -> HttpReply:
+        assert (method, at) == ("POST", url)
+        asked.append((headers, parse_qs(body.decode())))
+        return reply({**GIVEN, "refresh_token": "next"} if len(asked) == 1 else GIVEN)
+
+    file = {**PERSON, "type": "external_account_authorized_user", "audience": "//x", "token_url": url}
+    exchange = FileExchange("vertex", {}, ask, lambda: NOW)
+    for _ in range(2):
+        told = asyncio.run(exchange.token_of(json.dumps({**file, "quota_project_id": "acme"}), "the file"))
+        assert told == Fetched(Token("ya29.federated", "acme"), NOW + 3599)
+    assert [headers["Authorization"] for headers, _ in asked] == ["Basic Yzpz"] * 2
+    assert [form for _, form in asked] == [
+        {"grant_type": ["refresh_token"], "refresh_token": [token]} for token in ("r", "next")
+    ]
+
+
+def test_a_refresh_token_goes_only_to_google() -> None:
+    """The address stands in the file."""
+    file = {**PERSON, "type": "external_account_authorized_user", "token_url": "https://evil.test/v1/oauthtoken"}
+    internet = Internet()
+    with pytest.raises(BackendAuthenticationFailed, match="no address of Google"):
+        internet.token(file)
+    assert internet.asked == []
+
+
 @pytest.mark.parametrize(
     ("field", "url"),
     [

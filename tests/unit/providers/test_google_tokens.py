@@ -138,7 +138,7 @@ def test_a_machine_is_asked_as_google_demands() -> None:
     ("credentials", "says"),
     [
         ("not JSON s3cret", "no credentials file"),
-        ({"type": "external_account_authorized_user"}, "external_account_authorized_user"),
+        ({"type": "gdch_service_account"}, "gdch_service_account"),
         ({}, "does not take"),
         ({**ACCOUNT, "private_key": "s3cret"}, "no private key"),
     ],

@@ -583,33 +583,6 @@ def test_pluggably() -> None:
     assert strange == RemoteModel(id="strange")
 
 
-def test_github() -> None:
-    """GitHub Models (docs.github.com/rest/models/catalog, 2026-11) answers a bare array."""
-    entry = {
-        "id": "openai/gpt-4.1",
-        "name": "OpenAI GPT-4.1",
-        "publisher": "OpenAI",
-        "registry": "azure-openai",
-        "capabilities": ["streaming", "tool-calling"],
-        "limits": {"max_input_tokens": 1048576, "max_output_tokens": 32768},
-        "rate_limit_tier": "high",
-        "supported_input_modalities": ["text", "image", "audio"],
-        "supported_output_modalities": ["text"],
-        "tags": ["multipurpose", "multilingual", "multimodal"],
-    }
-    assert [one.model for one in page("github", [entry]).models] == [
-        RemoteModel(
-            id="openai/gpt-4.1",
-            name="OpenAI GPT-4.1",
-            context_tokens=1048576,
-            max_output_tokens=32768,
-            input_modalities=("text", "image", "audio"),
-            output_modalities=("text",),
-            capabilities=Capabilities(streaming=True, tools=True),
-        )
-    ]
-
-
 def test_anthropic() -> None:
     """Anthropic (platform.claude.com/docs/en/api/models/list, 2026-11): each capability says whether it is supported,
     and the next page begins after the last id."""

@@ -15,12 +15,12 @@ from typing import Any, TypeVar, cast
 import pytest
 from structlog.testing import capture_logs
 
-from pluggably.domain.catalog import Capabilities, Price, RemoteModel
+from pluggably.domain.catalog import FREE, Capabilities, Price, RemoteModel
 from pluggably.errors import BackendAuthenticationFailed, BackendUnreachable
 from pluggably.gateway.prices import Prices
 from pluggably.net.http import HttpClient
 from pluggably.providers.list_forms import FORMS
-from pluggably.providers.listing import NOTHING, Listing, ListSource, list_url
+from pluggably.providers.listing import Listing, ListSource, list_url
 from pluggably.providers.presets import PRESETS
 
 T = TypeVar("T")
@@ -257,7 +257,7 @@ def test_free_by_somebodys_word(given: dict[str, Any], expected: bool) -> None:
 
 def test_what_is_free_costs_nothing() -> None:
     """Where somebody's word makes a model free, its price is zero, unless the operator gives one."""
-    assert told(PRICED, form="openrouter", free=True).price == NOTHING
+    assert told(PRICED, form="openrouter", free=True).price == FREE
     mine = {"m": RemoteModel(id="m", price=rates("3", "4"))}
     assert told(PRICED, form="openrouter", free=True, facts=mine).price == rates("3", "4")
 

@@ -70,13 +70,22 @@ def test_a_preset_can_be_a_provider(preset: Preset) -> None:
 @pytest.mark.parametrize(
     ("model", "codec"),
     [
-        ("gpt-5.4", "openai"),
+        ("gpt-5.2", "openai"),
         ("gpt-5-mini", "openai"),
         ("gpt-5.3-chat-latest", "openai"),
         ("o3", "openai"),
         ("o3-mini", "openai"),
         ("text-embedding-3-small", "openai"),
-        ("gpt-5.6-terra", "openai"),
+        ("gpt-5.4-chat-latest", "openai"),
+        ("gpt-6.1-chat-latest", "openai"),
+        ("gpt-audio-mini", "openai"),
+        ("gpt-5-search-api", "openai"),
+        # Chat Completions has these, but not with tools while they reason.
+        ("gpt-5.4", "openai_responses"),
+        ("gpt-5.4-mini-2026-03-17", "openai_responses"),
+        ("gpt-5.6-terra", "openai_responses"),
+        ("gpt-6-astra", "openai_responses"),
+        ("ft:gpt-5.4-mini:acme::1", "openai_responses"),
         ("o1-pro", "openai_responses"),
         ("o3-pro-2025-06-10", "openai_responses"),
         ("o4-mini-deep-research-2025-06-26", "openai_responses"),
@@ -90,7 +99,7 @@ def test_a_preset_can_be_a_provider(preset: Preset) -> None:
         ("codex-mini-latest", "openai_responses"),
     ],
 )
-def test_a_model_of_the_responses_api_alone_is_asked_there(model: str, codec: str) -> None:
+def test_a_model_that_needs_the_responses_api_is_asked_there(model: str, codec: str) -> None:
     """At OpenAI, and at Azure where the deployment bears the model's name."""
     for name in ("openai", "azure"):
         provider = build_provider(name, PRESETS[name], CODECS, api_keys=["sk"], variables={"resource": "r"})

@@ -88,6 +88,46 @@ def test_claude_is_asked_as_by_anthropics_package(stream: bool) -> None:
     assert json.loads(seen[0].content) == {**body, "anthropic_version": ANTHROPIC_API_VERSION}
 
 
+def test_claude_is_asked_to_show_what_it_thinks() -> None:
+    """As at Anthropic; newer models leave it out by default."""
+    asked = {"input": "Hi", "parameters": {"reasoning": {"effort": "low"}}}
+    body = json.loads(call_for("claude-opus-4-8", asked).body)
+    assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+
+
+@pytest.mark.parametrize(
+    ("model", "most", "thinking"),
+    [
+        ("claude-opus-4-1@20250805", 32_000, {"type": "enabled", "budget_tokens": 16_000}),
+        ("claude-sonnet-4@20250514", 64_000, {"type": "enabled", "budget_tokens": 16_384}),
+        ("claude-3-7-sonnet@20250219", 64_000, {"type": "enabled", "budget_tokens": 16_384}),
+        ("claude-3-5-haiku@20241022", 8192, None),
+        ("claude-3-haiku@20240307", 4096, None),
+        ("claude-opus-4-8", 128_000, {"type": "adaptive", "display": "summarized"}),
+    ],
+)
+def test_claude_before_4_5_is_asked_in_the_old_way(model: str, most: int, thinking: Any) -> None:
+    """Google serves models for longer than Anthropic does."""
+    body = json.loads(call_for(model, {"input": "Hi", "parameters": {"reasoning": {"effort": "high"}}}).body)
+    assert (body["max_tokens"], body.get("thinking")) == (most, thinking)
+
+
+@pytest.mark.parametrize(
+    ("given", "streams"), [(None, {"claude": True, "gemini": False}), (False, {"claude": False, "gemini": False})]
+)
+def test_claude_alone_always_streams(given: bool | None, streams: dict[str, bool]) -> None:
+    """Its answers may take long, as at Anthropic; an operator may say otherwise."""
+    provider = build_provider(
+        "vertex", PRESETS["vertex"], Plugins(CODECS), variables={"project": "acme"}, always_streams=given
+    )
+    models = {"claude": "claude-opus-4-8", "gemini": "gemini-3.8-flash"}
+    leased = {
+        name: provider.endpoint(Target(backend="vertex", model=model, location="remote"))
+        for name, model in models.items()
+    }
+    assert {name: endpoint.always_streams for name, endpoint in leased.items()} == streams
+
+
 @pytest.mark.parametrize("model", ["claude-x/../../y", "claude-x:predict", "claude-x?y"])
 def test_claudes_name_never_leaves_its_step(model: str) -> None:
     """Clients name the models."""

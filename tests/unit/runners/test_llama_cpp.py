@@ -64,6 +64,16 @@ def test_reads_capabilities_from_the_template(tmp_path):
     assert capabilities.tools is capabilities.reasoning is capabilities.json_schema is True
 
 
+@pytest.mark.parametrize("mark", ["<think>", "{{ thinking_budget }}", "<|START_THINKING|>", "{{ reasoning_effort }}"])
+def test_an_effort_is_for_templates_that_know_reasoning(tmp_path, mark):
+    """To a model whose template has nothing of it, llama.cpp would ignore it without a word."""
+    plain = model_of(tiny.write_model(tmp_path / "a.gguf", template="{{ messages }}"))
+    thinks = model_of(tiny.write_model(tmp_path / "b.gguf", template=mark))
+    for runner in (WHEEL, PROGRAM):
+        assert launch(runner, plain).codec_options["lacks"] == ["reasoning"]
+        assert launch(runner, thinks).codec_options["lacks"] == []
+
+
 def test_describes_an_embedding_model(tmp_path):
     """Weights with a pooling, or of an encoder, only embed; they are started for it, each input in one batch."""
     pooled = write(tmp_path, tiny.model_pairs(extra=[tiny.uint32("llama.pooling_type", 2)]))

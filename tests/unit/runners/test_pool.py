@@ -183,16 +183,18 @@ def test_first_requests_share_one_start():
 
 
 def test_how_a_model_was_last_reached_is_remembered():
-    """Before its first worker nothing is known of a model's wire; after it, also once the worker has gone."""
+    """Before its first worker nothing is known of a model's wire; after it, also once the worker has gone. It has the
+    name by which it is asked for, as a lease has."""
 
     async def scenario():
         house = House().add()
-        known = Target(backend="fake", model="m", location="local")
+        known = Target(backend="m", model="m", location="local")
         unknown = Target(backend="fake", model="n", location="local")
         assert house.pool.last_endpoint(known) is None
         endpoint = await house.use()
         await house.pool.unload("m")
-        assert house.pool.last_endpoint(known).codec is endpoint.codec
+        last = house.pool.last_endpoint(known)
+        assert (last.codec, last.backend) == (endpoint.codec, "m")
         assert house.pool.last_endpoint(unknown) is None
 
     run(scenario)

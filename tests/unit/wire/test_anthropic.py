@@ -62,32 +62,34 @@ def streamed(*told: dict[str, Any]) -> list[Any]:
 
 SAMPLED = ("temperature", "top_p", "top_k")
 # As the vendor's table has them: how thinking is asked for, whether it is on by itself, what turns it off; whether the
-# model samples, continues an answer, can be made to call a tool, and takes system messages in the midst.
+# model samples, continues an answer, can be made to call a tool, takes system messages in the midst, and binds thinking
+# to what came before it.
 TABLE = """
-    claude-haiku-4-5            budget    off  disabled       samples continues forced  -
-    claude-haiku-4-5-20251001   budget    off  disabled       samples continues forced  -
-    claude-opus-4-5-20251101    budget    off  disabled       samples continues forced  -
-    claude-sonnet-4-6           adaptive  off  disabled       samples -         forced  -
-    claude-opus-4-6             adaptive  off  disabled       samples -         forced  -
-    claude-opus-4-7             adaptive  off  disabled       -       -         forced  -
-    claude-opus-4-8             adaptive  off  disabled       -       -         forced  system
-    claude-sonnet-5             adaptive  on   disabled       -       -         forced  -
-    claude-opus-5               adaptive  on   disabled       -       -         forced  system
-    claude-fable-5              adaptive  on   never          -       -         forced  system
-    claude-fable-5-1            adaptive  on   never          -       -         -       system
-    claude-mythos-5-2           adaptive  on   never          -       -         -       system
-    claude-mythos-preview       adaptive  on   never          -       -         forced  -
-    claude-opus-5-5             adaptive  on   never          -       -         -       system
-    claude-sonnet-5-5           adaptive  on   between_tools  -       -         -       system
-    claude-haiku-5-5            adaptive  on   disabled       -       -         forced  system
-    claude-sonnet-6             adaptive  on   disabled       -       -         forced  -
+    claude-haiku-4-5            budget    off  disabled       samples continues forced  -       -
+    claude-haiku-4-5-20251001   budget    off  disabled       samples continues forced  -       -
+    claude-opus-4-5-20251101    budget    off  disabled       samples continues forced  -       -
+    claude-sonnet-4-6           adaptive  off  disabled       samples -         forced  -       -
+    claude-opus-4-6             adaptive  off  disabled       samples -         forced  -       -
+    claude-opus-4-7             adaptive  off  disabled       -       -         forced  -       -
+    claude-opus-4-8             adaptive  off  disabled       -       -         forced  system  -
+    claude-sonnet-5             adaptive  on   disabled       -       -         forced  -       -
+    claude-opus-5               adaptive  on   disabled       -       -         forced  system  -
+    claude-opus-5@20260724      adaptive  on   disabled       -       -         forced  system  -
+    claude-fable-5              adaptive  on   never          -       -         forced  system  -
+    claude-fable-5-1            adaptive  on   never          -       -         -       system  bound
+    claude-mythos-5-2           adaptive  on   never          -       -         -       system  bound
+    claude-mythos-preview       adaptive  on   never          -       -         forced  -       -
+    claude-opus-5-5             adaptive  on   never          -       -         -       system  bound
+    claude-sonnet-5-5           adaptive  on   between_tools  -       -         -       system  bound
+    claude-haiku-5-5            adaptive  on   disabled       -       -         forced  system  bound
+    claude-sonnet-6             adaptive  on   disabled       -       -         forced  -       bound
 """
 
 
 @pytest.mark.parametrize("row", TABLE.strip().splitlines(), ids=lambda row: row.split()[0])
 def test_a_model_is_asked_as_its_vendor_says(row: str) -> None:
     """The rules of the preset add up to the vendor's table."""
-    model, thinking, on, off, samples, continues, forced, system = row.split()
+    model, thinking, on, off, samples, continues, forced, system, bound = row.split()
     profile = profile_of(OPTIONS.model_rules, model)
     assert (profile.thinking, profile.thinks, profile.thinking_off) == (thinking, on == "on", off)
     assert profile.lacks == {
@@ -96,6 +98,7 @@ def test_a_model_is_asked_as_its_vendor_says(row: str) -> None:
         *(() if forced == "forced" else ("tool_choice",)),
     }
     assert profile.system_messages == (system == "system")
+    assert profile.preserved_thinking == (bound == "bound")
 
 
 def test_a_server_of_somebody_else_has_no_rules() -> None:
@@ -188,6 +191,15 @@ WORD: dict[str, Any] = {"type": "text", "text": "x"}
                 turn("assistant", {"type": "provider_item", "provider": "anthropic", "data": {"type": "text"}}),
             ]
         },
+        {
+            "input": [
+                turn("user", WORD),
+                turn(
+                    "assistant", WORD, {"type": "provider_item", "provider": "anthropic", "data": {"type": "container"}}
+                ),
+                turn("user", WORD),
+            ]
+        },
         {"response_format": {"type": "json_schema", "name": "a", "schema": {"format": [], "type": {}, "anyOf": 7}}},
         {"tools": [{"type": "function", "name": "a", "input_schema": {"type": 7}}]},
     ],
@@ -203,6 +215,26 @@ def test_nothing_can_be_smuggled_into_a_header(betas: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         begun(provider_options={"anthropic": {"betas": betas}})
     assert caught.value.pointer == "/provider_options/anthropic/betas"
+
+
+@pytest.mark.parametrize(
+    ("ends", "sent"),
+    [
+        ("2999-01-01T00:00:00+00:00", "c"),
+        ("2999-01-01T00:00:00", "c"),
+        ("2020-01-01T00:00:00Z", None),
+        ("2020-01-01T00:00:00", None),
+        ("soon", "c"),
+        (None, "c"),
+    ],
+)
+def test_a_container_is_named_until_it_runs_out(ends: str | None, sent: str | None) -> None:
+    """Where nobody can tell when that is, the vendor is asked."""
+    data = {"type": "container", "id": "c", "expires_at": ends}
+    item = {"type": "provider_item", "provider": "anthropic", "data": data}
+    _, body = begun(input=[turn("user", WORD), turn("assistant", WORD, item), turn("user", WORD)])
+    assert body.get("container") == sent
+    assert [message["content"] for message in body["messages"]] == ["x", "x", "x"]
 
 
 ROLES = st.sampled_from(["system", "user", "assistant"])
@@ -241,6 +273,28 @@ def test_every_conversation_has_the_vendors_form(model: str, said: list[tuple[st
     assert all(text.strip() for text in texts)
     added = [text for text in texts if text.startswith("(The conversation begins")]
     assert sorted(spoken) == sorted(text.strip() for text in texts if text not in added)
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-sonnet-6"])
+@given(said=st.lists(st.tuples(ROLES, SPOKEN), max_size=8), cut_at=st.integers(0, 7))
+def test_a_thought_goes_back_only_behind_what_it_was_made_with(
+    model: str, said: list[tuple[str, str]], cut_at: int
+) -> None:
+    """A conversation that only grows: what stood before an answer's thinking stands before it in the next request, too,
+    or the thinking is not sent."""
+    before = [{"role": role, "content": text} for role, text in [*said[:cut_at], ("user", "go on")]]
+    after = [{"role": role, "content": text} for role, text in [*said[cut_at:], ("user", "and on")]]
+    thought = {"type": "thinking", "thinking": "t", "signature": "s"}
+    reasoning = {"type": "reasoning", "text": "t", "provider_state": {"provider": "anthropic", "data": thought}}
+    _, first = begun(model, input=before)
+    _, second = begun(model, input=[*before, {"role": "assistant", "content": [reasoning, WORD]}, *after])
+    contents = [message["content"] for message in second["messages"]]
+    places = [place for place, content in enumerate(contents) if isinstance(content, list) and thought in content]
+    if model == "claude-sonnet-6" and any(role == "system" and text.strip() for role, text in said[cut_at:]):
+        assert not places
+    else:
+        assert second["messages"][: places[0]] == first["messages"]
+        assert second.get("system") == first.get("system")
 
 
 SCHEMAS = st.recursive(
@@ -300,6 +354,13 @@ def test_what_does_not_belong_to_a_block_is_ignored() -> None:
     assert isinstance(thought, Reasoning)
     assert thought.provider_state is not None
     assert thought.provider_state.data == {"type": "thinking", "thinking": "", "signature": ""}
+
+
+def test_a_piece_of_an_unknown_type_is_put_into_a_block_of_the_vendors() -> None:
+    """Its fields are the block's, and its own type is not."""
+    new = {"type": "new_delta", "content": "x", "more": [1]}
+    (item,) = streamed(*block(0, {"type": "new", "content": None}, new))
+    assert item == ProviderItem("anthropic", {"type": "new", "content": "x", "more": [1]})
 
 
 def test_a_block_of_an_unknown_type_is_handed_on() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from pluggably.domain.generation import Fold, ToolCall
-from pluggably.errors import BackendInvalidResponse, ModelNotFound
+from pluggably.domain.generation import Completed, Fold, Text, ToolCall
+from pluggably.errors import BackendInvalidResponse, ModelNotFound, UnsupportedParameter
 from pluggably.providers.presets import PRESETS
 from pluggably.testing.codecs import generation_request
-from pluggably.wire.codec import Address, HttpReply
+from pluggably.wire.codec import Address, Frame, HttpReply
 from pluggably.wire.codecs.gemini.codec import GeminiCodec
 from pluggably.wire.codecs.gemini.options import GeminiOptions
 from pluggably.wire.codecs.gemini.reply import GrowingArguments, PartialArg
@@ -88,6 +90,13 @@ def test_a_name_that_would_lead_elsewhere_is_no_model(model: str) -> None:
         ("gemini-2.0-flash", "low", None),
         ("gemma-3-27b-it", "high", None),
         ("gemini-3-pro-image-preview", "low", None),
+        ("gemini-3.1-flash-image", "low", {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
+        ("gemini-3.1-flash-lite-image", "high", {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        ("gemini-3.6-flash-image", "high", None),
+        ("gemma-4-31b-it", "medium", {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
+        ("gemini-3.8-flash", "max", {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        ("gemini-2.5-pro", "max", {"thinkingBudget": 24576, "includeThoughts": True}),
+        ("a-model-that-nobody-knows", "max", {"thinkingLevel": "XHIGH"}),
     ],
 )
 def test_each_family_is_told_to_think_in_its_own_way(model: str, effort: str, thinking: Any) -> None:
@@ -100,8 +109,50 @@ def test_each_family_is_told_to_think_in_its_own_way(model: str, effort: str, th
 def test_a_call_of_another_model_is_signed_where_it_must_be(model: str, signed: bool) -> None:
     """From Gemini 3 on."""
     call = {"type": "tool_call", "id": "call_1", "name": "f", "arguments": "{}"}
-    body = sent({"input": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": [call]}]}, model)
+    result = {"type": "tool_result", "tool_call_id": "call_1", "content": "x"}
+    turns = [{"role": "assistant", "content": [call]}, {"role": "tool", "content": [result]}]
+    body = sent({"input": [{"role": "user", "content": "Hello"}, *turns]}, model)
     assert ("thoughtSignature" in body["contents"][1]["parts"][0]) is signed
+    ids = [body["contents"][1]["parts"][0]["functionCall"].get("id")]
+    ids.append(body["contents"][2]["parts"][0]["functionResponse"].get("id"))
+    assert ids == (["call_1"] * 2 if signed else [None] * 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "hints", "is_prefilled"),
+    [
+        ("gemini-2.5-flash", {"temperature", "topP", "topK"}, True),
+        ("gemini-3.1-pro-preview", {"temperature", "topP", "topK"}, True),
+        ("gemini-3.5-flash", {"temperature", "topP", "topK"}, True),
+        ("gemini-pro-latest", {"temperature", "topP", "topK"}, True),
+        ("gemini-3.5-flash-lite", set(), False),
+        ("gemini-3.6-flash", set(), False),
+        ("gemini-3.10-pro", set(), False),
+        ("gemini-4-hydrogen", set(), False),
+        ("gemini-flash-lite-latest", set(), False),
+    ],
+)
+def test_what_a_family_takes_no_longer_is_not_sent(model: str, hints: set[str], is_prefilled: bool) -> None:
+    """Sampling is dropped, an answer that is to be continued refused before any call."""
+    asked: dict[str, Any] = dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty"), 0.5)
+    body = sent({"input": "Hello", "parameters": {**asked, "top_k": 4, "logprobs": 1, "seed": 7}}, model)
+    assert set(body["generationConfig"]) - {"thinkingConfig"} == hints | {"seed"}
+    begun = {"input": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "He"}]}
+    with nullcontext() if is_prefilled else pytest.raises(UnsupportedParameter, match="does not continue"):
+        sent(begun, model)
+
+
+def test_vertex_tells_log_probabilities_of_the_models_before_gemini_3() -> None:
+    """The Gemini API does not; nor has it penalties there."""
+    vertex = msgspec.convert(msgspec.to_builtins(PRESETS["vertex"].options), GeminiOptions)
+    asked = generation_request({"input": "Hello", "parameters": {"logprobs": 1, "presence_penalty": 0.5}})
+    configs = []
+    for model in ("gemini-2.5-flash", "gemini-3.5-flash"):
+        call = GeminiCodec(vertex).begin(asked, address(model)).next
+        assert call is not None
+        config: dict[str, Any] = json.loads(call.body).get("generationConfig", {})
+        configs.append(set(config) - {"thinkingConfig"})
+    assert configs == [{"responseLogprobs", "logprobs", "presencePenalty"}, set()]
 
 
 def test_a_call_id_that_comes_again_belongs_to_the_latest_call() -> None:
@@ -127,7 +178,7 @@ def test_the_items_of_a_request_stay_as_they_are() -> None:
     before = msgspec.json.encode(request.messages)
     schema = {"type": "object", "definitions": {"A": {"const": 1}}}
     kept = json.dumps(schema)
-    GeminiCodec(GOOGLE).begin(request, address("gemini-3.8-flash"))
+    GeminiCodec(GOOGLE).begin(request, address("gemini-2.5-flash"))
     cut_schema(schema)
     assert msgspec.json.encode(request.messages) == before
     assert json.dumps(schema) == kept
@@ -144,6 +195,54 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
     ids = [item.id for item in fold.output() if isinstance(item, ToolCall)]
     assert len(set(ids)) == 3
     assert all(each.startswith("call_") for each in ids)
+
+
+# ── answers that take several calls ─────────────────────────────────────────────────────────────────────────────────
+
+
+def continued(text: str, counts: dict[str, Any] | None = None) -> Frame:
+    """A piece of an answer that another call continues."""
+    candidate = {"content": {"parts": [{"text": text}]}, "finishReason": "CONTINUATION", "continuationToken": "abc="}
+    return Frame("", json.dumps({"candidates": [candidate], "usageMetadata": counts or {}}).encode())
+
+
+def test_a_stream_goes_on_in_the_next_call() -> None:
+    """In the same text, and what all calls used is told as one."""
+    codec = GeminiCodec(GOOGLE)
+    codec.begin(generation_request({"input": "Hello"}), replace(address("gemini-3.8-flash"), stream=True))
+    audio = [{"modality": "AUDIO", "tokenCount": 2}]
+    counts = {"promptTokenCount": 4, "candidatesTokenCount": 1, "promptTokensDetails": audio}
+    fold = Fold()
+    fold.add(codec.feed(continued("Hel", {**counts, "thoughtsTokenCount": 3})).events)
+    step = codec.finish()
+    assert step.next is not None
+    assert step.next.framing == "sse"
+    assert json.loads(step.next.body)["continuationToken"] == "abc="
+    last = {"candidates": [{"content": {"parts": [{"text": "lo"}]}, "finishReason": "STOP"}], "usageMetadata": counts}
+    fold.add(codec.feed(Frame("", json.dumps(last).encode())).events)
+    step = codec.finish()
+    fold.add(step.events)
+    assert step.next is None
+    assert [item.text for item in fold.output() if isinstance(item, Text)] == ["Hello"]
+    usage = fold.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (8, 5, 3)
+    assert fold.breakdown is not None
+    assert fold.breakdown.audio_input_tokens == 4
+
+
+def test_an_answer_is_not_continued_for_ever() -> None:
+    """Each call is paid for; what came until then is an answer that was cut."""
+    codec = GeminiCodec(GOOGLE)
+    codec.begin(generation_request({"input": "Hello"}), replace(address("gemini-3.8-flash"), stream=True))
+    calls = 0
+    while True:
+        codec.feed(continued("x"))
+        step = codec.finish()
+        if step.next is None:
+            break
+        calls += 1
+    assert calls == 8
+    assert step.events[-1] == Completed("length")
 
 
 # ── schemas ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -88,19 +88,22 @@ def test_a_date_without_the_servers_clock_is_counted_from_ours() -> None:
         "key gsk_AbCdEfGh123456 is bad",
         "Authorization: Bearer abc.def.ghi",
         "limit reached in organization org-AbCdEf on project proj_XyZ123",
+        "Publisher Model `projects/wxyz-1/locations/global/publishers/google/models/gemini-9` was not found.",
+        "API has not been used in project 00123456 before: https://console.test/overview?project=00123456",
+        "quota of consumer 'project_number:00123456'",
     ],
 )
 def test_keys_and_account_ids_are_never_shown(text: str) -> None:
     """They are the operator's, and a client has no business with them."""
     cleaned = shown(text)
-    for secret in ("abcd", "wxyz", "AbCdEfGh", "abc.def", "AbCdEf", "XyZ123"):
+    for secret in ("abcd", "wxyz", "00123456", "AbCdEfGh", "abc.def", "AbCdEf", "XyZ123"):
         assert secret not in cleaned
     assert "[redacted]" in cleaned
 
 
 def test_what_only_looks_like_a_key_is_shown() -> None:
     """The names of parameters help to mend a request."""
-    words = "Unknown parameters: 'user_location', 'org_name', key-value and task_list."
+    words = "Unknown parameters: 'user_location', 'org_name', key-value, project and task_list; projects 12 of 2026."
     assert shown(words) == words
 
 

@@ -67,12 +67,17 @@ def streamed(*frames: Frame) -> tuple[Fold, list[Event]]:
         ("eos", "stop"),
         ("sensitive", "content_filter"),
         ("model_context_window_exceeded", "length"),
-        ("something_new", "stop"),
+        ("something_new", "length"),
+        ("STOP", "stop"),
     ],
 )
 def test_every_finish_reason_has_a_word_of_ours(theirs: str, ours: str) -> None:
-    """Those that nobody documented are an end like any other."""
-    assert streamed(chunk({"content": "x"}), chunk({}, theirs))[0].finish_reason == ours
+    """Who stopped for a reason that nobody documented did not stop by itself, and that is told."""
+    fold = streamed(chunk({"content": "x"}), chunk({}, theirs))[0]
+    assert fold.finish_reason == ours
+    assert [warning.code for warning in fold.warnings] == (
+        ["finish_reason_unknown"] if theirs == "something_new" else []
+    )
 
 
 @pytest.mark.parametrize("theirs", ["tool_calls", "function_call", "stop"])

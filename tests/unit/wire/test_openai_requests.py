@@ -50,6 +50,9 @@ SAMPLED = {"temperature": 0.5, "top_p": 0.5, "presence_penalty": 1, "logprobs": 
         ("gpt-6-astra", None, False),
         ("ft:gpt-4o:acme::1", None, True),
         ("ft:o4-mini-2025-04-16:acme::1", None, False),
+        # These have no effort `none`.
+        ("gpt-5.2-pro", None, False),
+        ("gpt-5.1-codex-max", None, False),
     ],
 )
 def test_models_that_refuse_to_be_sampled_are_not_asked_to(model: str, effort: str | None, kept: bool) -> None:
@@ -59,6 +62,110 @@ def test_models_that_refuse_to_be_sampled_are_not_asked_to(model: str, effort: s
     names = ("temperature", "top_p", "presence_penalty", "logprobs", "top_logprobs")
     assert [name in body for name in names] == [kept] * 5
     assert (body["_warned"] == []) is kept
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent_effort"),
+    [
+        ("o3", "minimal", "low"),
+        ("o3", "xhigh", "high"),
+        ("o4-mini-deep-research", "high", "medium"),
+        ("gpt-5-mini", "none", None),
+        ("gpt-5-mini-2025-08-07", "xhigh", "high"),
+        ("gpt-5", "minimal", "minimal"),
+        ("gpt-5-pro", "low", "high"),
+        ("gpt-5-codex", "minimal", "low"),
+        ("gpt-5.1", "none", "none"),
+        ("gpt-5.1-2025-11-13", "xhigh", "high"),
+        ("gpt-5.1-codex-max", "none", None),
+        ("gpt-5.1-codex-max", "xhigh", "xhigh"),
+        ("gpt-5.1-codex-mini", "xhigh", "high"),
+        ("gpt-5.2-pro", "none", None),
+        ("gpt-5.2-pro-2025-12-11", "low", "medium"),
+        ("gpt-5.3-chat-latest", "high", "medium"),
+        ("gpt-5.4-mini", "minimal", "low"),
+        ("gpt-5.5", "max", "xhigh"),
+        ("gpt-5.6-terra", "max", "max"),
+        ("gpt-6-luna", "none", "none"),
+        ("gpt-6-astra", "none", None),
+        ("gpt-6-astra", "max", "max"),
+        ("gpt-6.1-sol", "minimal", "low"),
+        ("gpt-6.1-terra", "none", "none"),
+        # Of what is not known here, only the efforts that most have.
+        ("gpt-oss-120b", "max", "xhigh"),
+    ],
+)
+def test_an_effort_that_a_model_lacks_becomes_the_nearest(model: str, asked: str, sent_effort: str | None) -> None:
+    """Or none is asked for; in both cases the client is told."""
+    body = sent({"input": "x", "parameters": {"reasoning": {"effort": asked}}}, model, OPENAI)
+    assert body.get("reasoning_effort") == sent_effort
+    assert bool(body["_warned"]) is (asked != sent_effort)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"reasoning_effort": "high"},
+        {"reasoning": {"effort": "high"}},
+        {"thinking": {"type": "enabled"}},
+        {"reasoning": {"enabled": True}},
+        {"enable_thinking": True},
+    ],
+)
+def test_the_rules_see_an_effort_among_the_options_of_the_provider(own: dict[str, Any]) -> None:
+    """It stands in the body over the one that was asked for, so it decides what the model takes."""
+    parameters = {"temperature": 0.5, "reasoning": {"effort": "none"}}
+    request = {"input": "x", "parameters": parameters, "provider_options": {"vendor": own}}
+    assert "temperature" not in sent(request, "gpt-5.2", OPENAI)
+    off = {"input": "x", "parameters": {"temperature": 0.5}, "provider_options": {"vendor": {"thinking": {}}}}
+    assert "temperature" in sent(off, "gpt-5.2", OPENAI)
+
+
+@pytest.mark.parametrize("off", [{"thinking": {"type": "disabled"}}, {"enable_thinking": False}])
+def test_the_rules_see_that_reasoning_is_off_among_the_options_of_the_provider(off: dict[str, Any]) -> None:
+    """In the request's own options, or in the fields that go into every body."""
+    rules = (ModelRule(models="", lacks=("temperature",), unless_effort=("none",)),)
+    request = {"input": "x", "parameters": {"temperature": 0.5}}
+    assert "temperature" not in sent(request, "m", OpenAIOptions(model_rules=rules))
+    assert "temperature" in sent(request, "m", OpenAIOptions(model_rules=rules, extra_body=off))
+    request["provider_options"] = {"vendor": off}
+    assert "temperature" in sent(request, "m", OpenAIOptions(model_rules=rules))
+
+
+def test_an_o_model_is_not_told_whether_to_call_several_tools() -> None:
+    """It refuses the field, whatever it says."""
+    tools = [{"name": "f", "input_schema": {"type": "object"}}]
+    body = sent({"input": "x", "tools": tools, "parallel_tool_calls": False}, "o4-mini", OPENAI)
+    assert "parallel_tool_calls" not in body
+    assert body["_warned"] == ["/parallel_tool_calls"]
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "taken"),
+    [
+        ("gpt-5.4", None, True),
+        ("gpt-5.4-mini", "low", False),
+        ("gpt-5.4-mini", "none", True),
+        ("gpt-5.6-terra", None, False),
+        ("gpt-5.6-terra", "none", True),
+        ("gpt-6-astra", "none", False),
+        ("gpt-5.2", "high", True),
+        ("my-gpt", "high", True),
+    ],
+)
+def test_azure_without_the_responses_api_takes_no_tools_while_a_newer_model_reasons(
+    model: str, effort: str | None, taken: bool
+) -> None:
+    """So another target may serve the request, instead of an error after the call."""
+    options = msgspec.convert(msgspec.to_builtins(PRESETS["azure-deployments"].options), OpenAIOptions)
+    parameters = {"reasoning": {"effort": effort}} if effort else {}
+    request = {"input": "x", "tools": [{"name": "f", "input_schema": {"type": "object"}}], "parameters": parameters}
+    if taken:
+        assert "tools" in sent(request, model, options)
+        return
+    with pytest.raises(UnsupportedParameter) as caught:
+        sent(request, model, options)
+    assert caught.value.pointer == "/tools"
 
 
 def test_models_without_reasoning_are_not_asked_for_an_effort() -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pluggably.domain.catalog import Foresight, Target
 from pluggably.domain.generation import GenerationRequest, Image, Location, Message, TextParameters
-from pluggably.errors import ModelNotFound, UnsupportedParameter
+from pluggably.errors import ModelNotFound, UnsupportedModality
 from pluggably.wire.codecs.openai.codec import OpenAICodec
 from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.endpoint import Endpoint
@@ -90,5 +90,5 @@ def test_a_worker_that_has_run_says_what_the_next_one_refuses() -> None:
     blind = OpenAIOptions(inputs=())
     assert LeasedBackend(Leases(None), NO_CLIENT).foresee(asked, TARGET) == Foresight()
     assert LeasedBackend(Leases(OpenAIOptions()), NO_CLIENT).foresee(asked, TARGET) == Foresight()
-    assert isinstance(LeasedBackend(Leases(blind), NO_CLIENT).foresee(asked, TARGET).refusal, UnsupportedParameter)
+    assert isinstance(LeasedBackend(Leases(blind), NO_CLIENT).foresee(asked, TARGET).refusal, UnsupportedModality)
     assert FixedBackend(Place(OpenAIOptions()), NO_CLIENT).foresee(asked, TARGET) == Foresight(None, 1)

@@ -344,6 +344,21 @@ def test_a_whole_reply_where_a_stream_was_asked() -> None:
     assert str(error) == "it says why"
 
 
+def test_a_stream_that_is_called_json_is_read_as_one() -> None:
+    """What an answer is, its first bytes tell, whatever it is called."""
+    batches, error = events_of(FakeClient(plain(GOOD, b"data: end\n\n")), endpoint())
+    assert error is None
+    assert kinds(batches)[-1][-1] == "Completed"
+
+
+def test_a_whole_reply_that_is_called_a_stream_is_received() -> None:
+    """Where JSON is all that came. Behind an event it is nothing."""
+    batches, error = events_of(FakeClient(sse(b'{"a"', b": 1}")), endpoint())
+    assert (batches, str(error)) == ([], "The backend's answer ended without its end mark.")
+    _, error = events_of(FakeClient(sse(GOOD, b'{"a": 1}')), endpoint())
+    assert str(error) == "no end"
+
+
 @pytest.mark.parametrize("answer", [lambda: sse(GOOD, b"data: bug\n\n"), lambda: plain(b"bug")])
 def test_a_slip_over_a_reply_is_an_invalid_response(answer: Callable[[], FakeAnswer]) -> None:
     """A codec's own exception is told as one, without its text, which may quote the answer."""

@@ -9,13 +9,11 @@ HOSTS: dict[str, Preset] = {
     # cerebras_cloud_sdk 1.91.0 (2026-11)
     "cerebras": Preset(
         title="Cerebras",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.cerebras.ai/v1",
         docs="https://inference-docs.cerebras.ai/resources/openai",
         price_list="cerebras",
         key_env="CEREBRAS_API_KEY",
-        # …/support/rate-limits: the free tier.
-        free_tier=True,
         options={
             # "Deprecated in favor of max_completion_tokens": `max_tokens`.
             "max_tokens_field": "max_completion_tokens",
@@ -68,7 +66,7 @@ HOSTS: dict[str, Preset] = {
     # As of 2026-11, read at docs.fireworks.ai/tools-sdks/openai-compatibility and in the types of fireworks_ai 1.2.30.
     "fireworks": Preset(
         title="Fireworks AI",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.fireworks.ai/inference/v1",
         docs="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
         price_list="fireworks",
@@ -79,8 +77,14 @@ HOSTS: dict[str, Preset] = {
             "stream_options": False,
             # "Up to 4 sequences": `stop`.
             "stop_limit": 4,
-            # `reasoning_effort` is one of these.
+            # `reasoning_effort` is one of these, …
             "efforts": ("none", "low", "medium", "high"),
+            "model_rules": (
+                # … "does not support 'none'", "reasoning is required (always on)".
+                {"models": r".*(gpt-oss|minimax-m2)", "efforts": ("low", "medium", "high")},
+                # github.com/anomalyco/models.dev/pull/6237, measured in 2026-09.
+                {"models": r".*glm-5p3", "efforts": ("low", "high", "max")},
+            ),
             # `reasoning_history` says what a model makes of it.
             "reasoning_back": "reasoning_content",
             "inputs": ("image", "image_url"),
@@ -92,7 +96,7 @@ HOSTS: dict[str, Preset] = {
     # 1.7.0 (2026-11)
     "groq": Preset(
         title="Groq",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.groq.com/openai/v1",
         docs="https://console.groq.com/docs/openai",
         price_list="groq",
@@ -108,6 +112,16 @@ HOSTS: dict[str, Preset] = {
             "inputs": ("image", "image_url"),
             # Of ours; there is `default` beside them.
             "efforts": ("none", "low", "medium", "high"),
+            "model_rules": (
+                # `reasoning_effort`: "support 'low', 'medium', or 'high'"; "qwen3 models support `none`", …
+                {"models": r"openai/gpt-oss", "efforts": ("low", "medium", "high")},
+                {"models": r"qwen/qwen3", "efforts": ("none",)},
+                # … and this one the others, too.
+                {"models": r"qwen/qwen3\.8", "efforts": ("none", "low", "medium", "high")},
+            ),
+            # …/docs/reasoning: `reasoning_format` is `raw` unless it says another, and then Qwen's reasoning stands
+            # within <think> tags in the text. The GPT-OSS models take no `reasoning_format`.
+            "think_tags": True,
             # `reasoning` is a field of assistant messages.
             "reasoning_back": "reasoning",
             # logprobs and top_logprobs "will result in a 400 error (yikes) if they are supplied"; the penalties are
@@ -177,7 +191,7 @@ HOSTS: dict[str, Preset] = {
     # the types of its own package (github.com/sambanova/sambanova-python)
     "sambanova": Preset(
         title="SambaNova Cloud",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.sambanova.ai/v1",
         docs="https://docs.sambanova.ai/docs/en/features/openai-compatibility",
         key_env="SAMBANOVA_API_KEY",
@@ -187,6 +201,8 @@ HOSTS: dict[str, Preset] = {
         options={
             # "Specifies up to four sequences".
             "stop_limit": 4,
+            # docs.sambanova.ai/docs/en/build/reasoning: DeepSeek-R1 thinks "within the <think> tags".
+            "think_tags": True,
             # "base64 encoded string of image".
             "inputs": ("image",),
             # top_k is taken; the penalties are "not currently implemented; accepted for API compatibility".
@@ -196,7 +212,7 @@ HOSTS: dict[str, Preset] = {
     # docs.together.ai/reference/chat-completions-1 and the types of together 3.1.1 (2026-11)
     "together": Preset(
         title="Together AI",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.together.ai/v1",
         docs="https://docs.together.ai/reference/chat-completions-1",
         price_list="together",
@@ -206,6 +222,10 @@ HOSTS: dict[str, Preset] = {
             # `reasoning_effort` is one of these; `reasoning` turns it off.
             "efforts": ("low", "medium", "high"),
             "effort_none": {"reasoning": {"enabled": False}},
+            # docs.together.ai/docs/glm-5.3-quickstart: that one has `max`, too.
+            "model_rules": ({"models": r"zai-org/GLM-5\.3", "efforts": ("low", "medium", "high", "max")},),
+            # docs.together.ai/docs/deepseek-r1: its thoughts stand between <think> tags.
+            "think_tags": True,
             # `reasoning` is a field of assistant messages.
             "reasoning_back": "reasoning",
             # Audio as WAV only; the codec would send MP3, too.

@@ -15,7 +15,14 @@ ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
         "max_tokens": 128_000,
         "thinking": "adaptive",
         "thinks": True,
-        "efforts": ("low", "medium", "high", "xhigh"),
+        # …/build-with-claude/effort, "Effort levels"
+        "efforts": ("low", "medium", "high", "xhigh", "max"),
+        # …/build-with-claude/preserved-thinking: from Fable 5.1 on.
+        "preserved_thinking": True,
+    },
+    {
+        "models": r"claude-(mythos-preview|\w+-4-|(opus|sonnet|fable|mythos)-5(?!-\d(?!\d)|\d))",
+        "preserved_thinking": False,
     },
     # "Non-default values: 400", from Opus 4.7 on.
     {"models": r"claude-(?!(opus|sonnet|haiku)-4-[56](?!\d))", "lacks": ("temperature", "top_p", "top_k")},
@@ -27,8 +34,7 @@ ANTHROPIC_MODEL_RULES: tuple[dict[str, Any], ...] = (
     # "Runs without thinking": where the field is left out.
     {"models": r"claude-(opus|sonnet|haiku)-4-[5-8](?!\d)", "thinks": False},
     # "`xhigh` arrived with Opus 4.7".
-    {"models": r"claude-(opus|sonnet)-4-6(?!\d)", "efforts": ("low", "medium", "high")},
-    {"models": r"claude-sonnet-4-6(?!\d)", "max_tokens": 64_000},
+    {"models": r"claude-(opus|sonnet)-4-6(?!\d)", "efforts": ("low", "medium", "high", "max")},
     # "Thinking can't be disabled".
     {"models": r"claude-(fable-|mythos-|opus-5-5(?!\d))", "thinking_off": "never"},
     {"models": r"claude-sonnet-5-5(?!\d)", "thinking_off": "between_tools"},
@@ -52,8 +58,9 @@ MAKERS: dict[str, Preset] = {
         price_list="anthropic",
         key_env="ANTHROPIC_API_KEY",
         key_header="x-api-key",
-        # The version of 2026-10-21 only takes away what older models still have: with it `temperature`, `top_p` and
-        # `top_k` are refused for all (…/api/versioning).
+        # The version of 2026-10-21 adds nothing, and refuses more: `temperature`, `top_p` and `top_k` even at their
+        # defaults and for all models, documents in messages of the assistant, and `citations` on a user's text
+        # (…/api/migration-2026-10-21). Of these the codec only sends the first, unless `lacks` says otherwise.
         headers={"anthropic-version": "2023-06-01"},
         models=ModelList(path="/models?limit=1000", form="anthropic"),
         # …/api/errors, "Long requests": whatever may take ten minutes is to be streamed, since networks drop a
@@ -91,18 +98,19 @@ MAKERS: dict[str, Preset] = {
     # api-docs.deepseek.com/api/create-chat-completion and …/guides/thinking_mode (2026-11)
     "deepseek": Preset(
         title="DeepSeek",
-        checked="2026-11-22",
+        checked="2026-11-30",
         base_url="https://api.deepseek.com",
         docs="https://api-docs.deepseek.com/api/create-chat-completion",
         price_list="deepseek",
         key_env="DEEPSEEK_API_KEY",
         options={
-            # "Thinking mode is enabled by default"; efforts are mapped to low, high and max, and this turns it off.
+            # "Thinking mode is enabled by default"; all efforts are mapped to low, high and max, and this turns it off.
+            "efforts": (),
             "effort_none": {"thinking": {"type": "disabled"}},
             # After a call of a tool, the reasoning "must be passed back", or the answer is a 400, also where there was
             # none (github.com/deepseek-ai/deepseek-harness/discussions/739); elsewhere it is ignored.
             "reasoning_back": "reasoning_content",
-            "reasoning_beside_calls": True,
+            "reasoning_filler": "",
             # "Up to 16 sequences": `stop`.
             "stop_limit": 16,
             # …/guides/vision: images by URL or as a `data:` URL, for `deepseek-flash`.
@@ -110,11 +118,13 @@ MAKERS: dict[str, Preset] = {
             # Not among the parameters. `response_format`: text or json_object.
             "lacks": ("top_k", "min_p", "seed", "parallel_tool_calls", "json_schema", "embeddings"),
             # "Thinking mode does not support the temperature, presence_penalty, or frequency_penalty parameters", and
-            # ignores them; that it refuses logprobs stood there until 2026-03.
+            # ignores them; that it refuses logprobs stood there until 2026-03. To a call that is demanded it says
+            # "Thinking mode does not support this tool_choice" (github.com/deepseek-ai/DeepSeek-V3/issues/1376,
+            # github.com/mozilla-ai/any-llm/pull/1386; 2026-09).
             "model_rules": (
                 {
                     "models": r"",
-                    "lacks": ("temperature", "presence_penalty", "frequency_penalty", "logprobs"),
+                    "lacks": ("temperature", "presence_penalty", "frequency_penalty", "logprobs", "tool_choice"),
                     "unless_effort": ("none",),
                     "default_effort": "high",
                 },
@@ -132,6 +142,23 @@ MAKERS: dict[str, Preset] = {
         key_env="MISTRAL_API_KEY",
         # docs.mistral.ai/deployment/ai-studio/tier: the Experiment plan.
         free_tier=True,
+        options={
+            # …/capabilities/reasoning: `high` and `none`. Another is a 400, which names the two
+            # (github.com/withceleste/celeste-python/pull/311, 2026-07).
+            "efforts": ("none", "high"),
+            "model_rules": (
+                # …/models/overview: these do not reason. Any effort is a 4xx (…/NousResearch/hermes-agent/issues/11243,
+                # 2026-04; …/tontinton/maki/pull/396, 2026-06).
+                {
+                    "models": r"(mistral-(large|nemo|tiny|code)|codestral|devstral|ministral|pixtral|voxtral|open-)",
+                    "lacks": ("reasoning",),
+                },
+                # Z.ai's models, passed on as they are: …/anomalyco/models.dev/pull/7334 and
+                # …/mistralai/mistral-vibe/issues/1117 (2026-09).
+                {"models": r"zai-glm-(5-3|latest)", "efforts": ("low", "high", "max")},
+                {"models": r"zai-glm-5-2", "efforts": ("none", "high", "max")},
+            ),
+        },
     ),
     # platform.kimi.ai/docs/api/chat (2026-11), with its OpenAPI document, and …/docs/api/models-overview
     "moonshot": Preset(
@@ -152,8 +179,12 @@ MAKERS: dict[str, Preset] = {
             "max_tokens_field": "max_completion_tokens",
             # "A maximum of 5 strings is allowed".
             "stop_limit": 5,
-            # …/docs/guide/kimi-k2-6-quickstart: in a loop of tool calls it must be kept in the context.
+            # …/docs/guide/kimi-k2-6-quickstart: in a loop of tool calls it must be kept in the context. Where there was
+            # none: "thinking is enabled but reasoning_content is missing in assistant tool call message", which "" does
+            # not help, and " " does (github.com/theopenco/llmgateway/pull/2093, github.com/earendil-works/pi/pull/4178;
+            # 2026-05).
             "reasoning_back": "reasoning_content",
+            "reasoning_filler": " ",
             # "Image content specified via base64 encoding or file id".
             "inputs": ("image",),
             # None of them is in the OpenAPI document. …/docs/guide/migrating-from-openai-to-kimi lists what there is
@@ -167,9 +198,9 @@ MAKERS: dict[str, Preset] = {
                 {"models": r"kimi-k2\.[56]", "effort_field": "thinking"},
                 {"models": r"kimi-k2\.[56]", "lacks": ("tool_choice",), "unless_effort": ("none",)},
                 # "`thinking` is always `enabled`".
-                {"models": r"kimi-k2\.7", "lacks": ("reasoning",)},
-                # It always thinks, with the efforts low, high and max.
-                {"models": r"kimi-k3", "efforts": ("low", "high")},
+                {"models": r"kimi-k2\.7", "lacks": ("reasoning", "tool_choice")},
+                # …/docs/guide/use-thinking-effort: it always thinks, with these.
+                {"models": r"kimi-k3", "efforts": ("low", "high", "max")},
                 {"models": r"moonshot-v1", "lacks": ("reasoning",)},
             ),
             # …/docs/api/errors
@@ -183,28 +214,32 @@ MAKERS: dict[str, Preset] = {
             },
         },
     ),
-    # docs.perplexity.ai/docs/sonar/openai-compatibility and the types of perplexityai 0.46.1 (2026-11)
+    # docs.perplexity.ai/docs/agent-api/openai-compatibility, …/docs/agent-api/migrate-from-sonar/how-to, the types of
+    # perplexityai 0.46.1, and github.com/vercel/ai, packages/perplexity, with what the Agent API really sent (2026-11).
+    # The Sonar API, shaped like Chat Completions, ended on 2026-09-27 (github.com/vercel/ai/releases/tag/
+    # @ai-sdk%2Fperplexity@3.1.0): "Sonar is now the Agent API".
     "perplexity": Preset(
         title="Perplexity",
-        checked="2026-11-22",
-        base_url="https://api.perplexity.ai",
-        docs="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
-        price_list="perplexity",
+        checked="2026-11-30",
+        codec="openai_responses",
+        base_url="https://api.perplexity.ai/v1",
+        docs="https://docs.perplexity.ai/docs/agent-api/openai-compatibility",
         key_env="PERPLEXITY_API_KEY",
-        # …/api-reference/models-get: its list is of "the models available for the Agent API", not of these.
-        models=None,
         options={
-            # "user or tool message(s) should alternate with assistant message(s)": its error `invalid_message`.
-            "taking_turns": True,
-            # …/docs/sonar/models/sonar-reasoning-pro: a `<think>` section stands before the answer.
-            "think_tags": True,
-            # Not named; the chunks tell the usage unasked.
-            "stream_options": False,
-            # `reasoning_effort` is one of these.
-            "efforts": ("minimal", "low", "medium", "high"),
+            # `input` is of these, each with its type.
+            "plain_input": True,
+            # `search_web` begins as a call, and ends as an item `search_results`.
+            "calls_when_whole": True,
+            # `response_format`: json_schema. There is no `text`.
+            "format_field": "response_format",
+            # Nor `include`.
+            "encrypted_reasoning": False,
+            # `reasoning.effort` is one of these.
+            "efforts": ("minimal", "low", "medium", "high", "xhigh"),
+            # `input_image`.
             "inputs": ("image", "image_url"),
-            # Not named. `tool_choice`: none, auto, required. Its embeddings are bytes, one for each number.
-            "lacks": ("min_p", "seed", "named_tool", "embeddings"),
+            # Not among the parameters.
+            "lacks": ("temperature", "top_p", "logprobs", "parallel_tool_calls", "tool_choice", "json"),
         },
     ),
     # As of 2026-11, read at alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions,
@@ -233,7 +268,19 @@ MAKERS: dict[str, Preset] = {
             "inputs": ("image", "image_url"),
             # Not among the parameters; `required` "is not supported by the Qwen series".
             "lacks": ("min_p", "frequency_penalty", "required_tool"),
-            "model_rules": ({"models": r"qwen3\.[89]", "effort_field": "reasoning_effort"},),
+            "model_rules": (
+                {"models": r"qwen3\.[89]", "effort_field": "reasoning_effort"},
+                # "The tool_choice parameter does not support being set to required or object in thinking mode"
+                # (…/qwen-function-calling; github.com/cloudwego/eino/issues/994, 2026-04). Most think when told to, …
+                {"models": r"", "lacks": ("tool_choice",), "unless_effort": ("none",), "default_effort": "none"},
+                # … these unless told not to: …/deep-thinking.
+                {
+                    "models": r"qwen3\.[5-9]|qwen3-[\da-z.]*\db(?!.*instruct)|qwq|qvq|.*-thinking",
+                    "lacks": ("tool_choice",),
+                    "unless_effort": ("none",),
+                    "default_effort": "high",
+                },
+            ),
             # …/model-studio/error-code
             "error_codes": {
                 "data_inspection_failed": "filtered",
@@ -279,7 +326,9 @@ MAKERS: dict[str, Preset] = {
                     "lacks": ("reasoning",),
                 },
                 # low, medium and high; "reasoning cannot be disabled".
-                {"models": r"grok-4\.5", "efforts": ("low", "medium", "high")},
+                {"models": r"grok-4\.[5-9](?!\d)", "efforts": ("low", "medium", "high")},
+                # `xhigh` came with Grok 4.6.
+                {"models": r"grok-4\.[6-9](?!\d)", "efforts": ("low", "medium", "high", "xhigh")},
             ),
         },
     ),
@@ -314,8 +363,12 @@ MAKERS: dict[str, Preset] = {
             ),
             "model_rules": (
                 # `reasoning_effort`: GLM-5.2 takes all; GLM-5.3 low, high and max, and cannot be turned off.
-                {"models": r"glm-5\.2", "effort_field": "reasoning_effort"},
-                {"models": r"glm-5\.3", "effort_field": "reasoning_effort", "efforts": ("low", "high")},
+                {
+                    "models": r"glm-5\.2",
+                    "effort_field": "reasoning_effort",
+                    "efforts": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+                },
+                {"models": r"glm-5\.3", "effort_field": "reasoning_effort", "efforts": ("low", "high", "max")},
                 {"models": r"glm-4-", "lacks": ("reasoning",)},
             ),
             # …/api-reference/api-code; those about the account come with a status of 429.

@@ -26,13 +26,15 @@ class CodecRule(Struct, frozen=True, kw_only=True):
     models: str
     codec: str
     options: dict[str, Any] = {}
+    # As of the preset, and in addition to it.
+    always_streams: bool = False
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
     """Where a vendor lists its models, and in which form.
 
     `path` follows the base URL, or is a whole URL (with the preset's gaps). `form` names the reader in
-    `providers.listing`; `openai` takes `{"data": [{"id": …}]}` and whatever well-known fields stand beside the id.
+    `providers.list_forms`; `openai` takes `{"data": [{"id": …}]}` and whatever well-known fields stand beside the id.
     `also` are further lists of the same account, whose models join those of this one."""
 
     path: str = "/models"

@@ -5,24 +5,6 @@ from __future__ import annotations
 from pluggably.providers.presets.preset import ModelList, Preset, Variable
 
 ROUTERS: dict[str, Preset] = {
-    # docs.github.com/en/rest/models/inference and …/rest/models/catalog (2026-11)
-    "github": Preset(
-        title="GitHub Models",
-        checked="2026-11-22",
-        base_url="https://models.github.ai/inference",
-        docs="https://docs.github.com/en/rest/models/inference",
-        key_env="GITHUB_TOKEN",
-        needs_entry=True,
-        headers={"X-GitHub-Api-Version": "2022-11-28"},
-        models=ModelList(path="https://models.github.ai/catalog/models", form="github"),
-        # docs.github.com/en/github-models/use-github-models/prototyping-with-ai-models, "Rate limits".
-        free_tier=True,
-        options={
-            "inputs": ("image", "image_url"),
-            # Not among the parameters. `tool_choice`: auto, required, none.
-            "lacks": ("top_k", "min_p", "logprobs", "reasoning", "parallel_tool_calls", "named_tool"),
-        },
-    ),
     # huggingface.co/docs/inference-providers/tasks/chat-completion, …/tasks/feature-extraction and
     # …/inference-providers/index (2026-11). What a model really takes is up to the provider behind the router.
     "huggingface": Preset(
@@ -62,8 +44,14 @@ ROUTERS: dict[str, Preset] = {
             # "You can control reasoning tokens in your requests using the reasoning parameter", and they are handed
             # back in `reasoning`, or as they came in `reasoning_details`.
             "effort_field": "reasoning",
+            # …/docs/use-cases/reasoning-tokens and the types of openrouter 1.3.84: all, and what a model lacks is
+            # translated there.
+            "efforts": (),
             "reasoning_back": "reasoning",
             "embedding_encoding": "base64",
+            # …/docs/use-cases/usage-accounting: "cost: The total amount charged to your account", in credits, which
+            # are US dollars.
+            "cost_in_usd": True,
             # …/docs/features/multimodal/pdfs: a file by URL or as base64.
             "inputs": ("image", "image_url", "file", "file_url", "audio"),
             "lacks": (),

@@ -20,6 +20,8 @@ SERVERS: dict[str, Preset] = {
             "inputs": ("image", "image_url", "audio"),
             # "/completion-specific features … are also supported": top_k, min_p.
             "lacks": (),
+            # `top_logprobs` becomes its own `n_probs`, of which 0 means no log probabilities at all.
+            "least_top_logprobs": 1,
         },
         always_streams=True,
     ),

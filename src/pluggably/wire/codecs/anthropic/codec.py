@@ -12,6 +12,7 @@ Source: platform.claude.com/docs/en/api/messages/create and …/build-with-claud
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -49,7 +50,10 @@ from pluggably.wire.codecs.anthropic.faults import fault_in_answer, fault_of_rep
 from pluggably.wire.codecs.anthropic.options import MODEL_GAP, AnthropicOptions
 from pluggably.wire.codecs.anthropic.reply import (
     FINISH_REASONS,
+    KNOWN_DELTAS,
+    Container,
     Delta,
+    InputTransformation,
     StopDetails,
     StreamEvent,
     TextBlock,
@@ -60,9 +64,12 @@ from pluggably.wire.codecs.anthropic.reply import (
     decode_message,
 )
 from pluggably.wire.codecs.anthropic.request import messages_body, model_step
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import Asked, shown
 from pluggably.wire.framing import whole_stream
 from pluggably.wire.parts import as_object
+
+# "`messages.{i}.content.{j}`": where a block stood in the request.
+_MESSAGE = re.compile(r"messages\.(\d+)\.")
 
 
 class AnthropicCodec:
@@ -83,6 +90,7 @@ class AnthropicCodec:
         self._usage: UsageReported | None = None
         self._stop_reason: str | None = None
         self._stop_details: StopDetails | None = None
+        self._container: Container | None = None
         self._completed = False
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,16 +131,18 @@ class AnthropicCodec:
         message = decode_message(reply.body)
         if message.error is not None:
             raise fault_in_answer(message.error, self._asked)
-        if message.content is None:
-            raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without content.")
-        events: list[Event] = []
-        for index, block in enumerate(message.content):
-            events += self._take(block, index)
+        events = self._tell_of_input(message.input_transformations)
         if message.usage is not None:
             events += self._count(message.usage)
+        if message.content is None:
+            error = BackendInvalidResponse(f"{self._asked.backend} sent an answer without content.")
+            return Step(events, error=error)
+        for index, block in enumerate(message.content):
+            events += self._take(block, index)
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._stop_reason = message.stop_reason or "end_turn"
         self._stop_details = message.stop_details
+        self._container = message.container
         return Step(events + self._end())
 
     def _take(self, block: JsonObject, index: int) -> list[Event]:
@@ -178,6 +188,9 @@ class AnthropicCodec:
         react = _REACTIONS.get(event.type)
         if react is None:
             return NOTHING  # a ping without its name, and whatever is new
+        if delta is not None and event.type == "content_block_delta" and delta.type not in KNOWN_DELTAS:
+            self._grow_block(data)
+            return NOTHING
         events = react(self, event)
         return Step(events) if events else NOTHING
 
@@ -187,8 +200,12 @@ class AnthropicCodec:
         return NOTHING
 
     def _message_start(self, event: StreamEvent) -> list[Event]:
-        usage = event.message.usage if event.message is not None else None
-        return self._count(usage) if usage is not None else []
+        message = event.message
+        if message is None:
+            return []
+        self._container = message.container
+        events = self._tell_of_input(message.input_transformations)
+        return events + self._count(message.usage) if message.usage is not None else events
 
     def _block_start(self, event: StreamEvent) -> list[Event]:
         block = event.content_block or {}
@@ -234,6 +251,13 @@ class AnthropicCodec:
             return events
         return []
 
+    def _grow_block(self, data: bytes) -> None:
+        """A piece of a block of the vendor's own, in a form that is not known here: its fields are the block's, as with
+        `compaction_delta` (lib/streaming/_beta_messages.py of anthropic 2.12.0)."""
+        if self._kind not in ("", "text", "thinking", "tool_use"):
+            piece: JsonObject = msgspec.json.decode(data)["delta"]
+            self._block.update((name, value) for name, value in piece.items() if name != "type")
+
     def _block_stop(self, _: StreamEvent) -> list[Event]:
         if self._kind == "tool_use" and not self._has_arguments:
             # A call without arguments may come without any piece, and "" is no JSON.
@@ -244,6 +268,7 @@ class AnthropicCodec:
         if event.delta is not None:
             self._stop_reason = event.delta.stop_reason or self._stop_reason
             self._stop_details = event.delta.stop_details or self._stop_details
+            self._container = event.delta.container or self._container
         return self._count(event.usage) if event.usage is not None else []
 
     def _message_stop(self, _: StreamEvent) -> list[Event]:
@@ -284,6 +309,20 @@ class AnthropicCodec:
             provider_options={self._asked.backend: kept} if kept else UNSET,
         )
 
+    def _tell_of_input(self, transformed: list[InputTransformation] | None) -> list[Event]:
+        """Reasoning of the conversation that the model was not shown."""
+        events: list[Event] = []
+        for one in transformed or ():
+            if one.type != "thinking_dropped":
+                continue
+            place, origins = _MESSAGE.match(str(one.path)), self._asked.origins
+            known = place is not None and int(place.group(1)) < len(origins)
+            pointer = f"/input/{origins[int(place.group(1))]}" if place is not None and known else "/input"
+            detail = f"{self._asked.backend} left reasoning out that came with this request ({shown(one.reason, 60)})"
+            warning = GenerationWarning(code="provider_state_dropped", parameter=pointer, detail=detail)
+            events.append(Warned(warning))
+        return events
+
     def _count(self, counts: TokenCounts) -> list[Event]:
         self._counts = counts.over(self._counts)
         usage = self._counts.reported()
@@ -301,6 +340,8 @@ class AnthropicCodec:
         if reason == "content_filter" and self._stop_details is not None and self._stop_details.explanation:
             events += self._items.refusal(self._stop_details.explanation)
         events += self._items.close()
+        if self._container is not None and self._container.id:
+            events += self._items.whole(ProviderItem(backend, self._container.as_block()))
         if reason == "stop":
             events += ignored_tool_choice(self._request, backend)
         if self._stop_reason == "max_tokens" and self._request.text.max_output_tokens is None:

@@ -72,8 +72,13 @@ _SPENT_WORDS = re.compile(r"credit balance is too low|specified (workspace )?API
 # github.com/docker/docker-agent/issues/569, github.com/anthropics/claude-code/issues/12186
 _CONTEXT_WORDS = re.compile(r"prompt is too long|exceed(s|ed)? (the )?(model's )?context (limit|window)", re.I)
 _FILTERED_WORDS = re.compile(r"blocked by content filtering policy", re.I)
-# "Extra inputs are not permitted", "… is not supported for this model": another model may well take it.
-_UNSUPPORTED_WORDS = re.compile(r"Extra inputs are not permitted|not supported|does not support|is removed", re.I)
+# "Extra inputs are not permitted", "… is not supported for this model", "`temperature` is deprecated for this model":
+# another model may well take it.
+_UNSUPPORTED_WORDS = re.compile(
+    r"Extra inputs are not permitted|not supported|does not support|doesn't support|is removed"
+    r"|deprecated for this model|cannot both be specified",
+    re.I,
+)
 # `messages.3.content.0.text: …`
 _PLACE = re.compile(r"([a-z_]+)(?:\.(\d+))?[\w.\[\]-]*: ")
 
@@ -96,12 +101,14 @@ class _Error(Struct):
     type: str = ""
     message: str = ""
     details: Any = None
+    # In place of a type, where Google's own gate answers (Vertex AI).
+    status: Any = None
 
     @property
     def code(self) -> str | None:
         """The vendor's own name of what is wrong, the closer one where there are two."""
         closer = self.details.get("error_code") if isinstance(self.details, dict) else None
-        return shown(closer if isinstance(closer, str) else self.type, 100) or None
+        return shown(closer if isinstance(closer, str) else self.type or self.status, 100) or None
 
 
 class _ErrorBody(Struct):
@@ -153,7 +160,7 @@ def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str 
             "Its operator can check the key and what it may do.",
             **facts,
         )
-    if error.type == "not_found_error" and re.search(r"\bmodel\b", words):
+    if expected == 404 and re.search(r"\bmodel\b", words, re.I):
         return ModelNotFound(said, pointer="/model")
     if expected == 413:
         return PayloadTooLarge(said)

@@ -3,11 +3,12 @@
 What surprises: there are only two roles, and the system prompt stands outside of the conversation. The result of a tool
 is the user's word, and must come first in it. Text that is empty or only space is refused there and says nothing, so it
 is left out. What an answer brought (thinking with its signature, blocks of the vendor's own tools) goes back as it came
-and in its order.
+and in its order; newer models refuse thinking unless all that came before it is as it was, so what the system says
+later is not put before the conversation if there is any other place for it.
 
 Source: platform.claude.com/docs/en/api/messages/create, `messages`; …/build-with-claude/vision, …/pdf-support,
-…/thinking, …/mid-conversation-system-messages and …/agents-and-tools/tool-use/handle-tool-calls (2026-11); the types of
-the anthropic package 2.12.0.
+…/thinking, …/preserved-thinking, …/mid-conversation-system-messages, …/agents-and-tools/tool-use/handle-tool-calls and
+…/agents-and-tools/tool-use/programmatic-tool-calling (2026-11); the types of the anthropic package 2.12.0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -35,7 +37,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Profile
 from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import OPENING, Omissions
@@ -57,6 +59,11 @@ _TEXTS = frozenset(("application/json", "application/xml", "application/yaml", "
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 # What a model says itself; any other block is of the vendor's tools, and a turn that holds one may have been paused.
 _OF_THE_MODEL = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
+_THINKING = frozenset(("thinking", "redacted_thinking"))
+# The sandbox of an answer, as an item of it: no block of theirs.
+CONTAINER = "container"
+# "The API rejects an is_error result with empty content": lib/tools/_toolsets/_runnable.py of anthropic 2.12.0.
+_NO_MESSAGE = "The tool failed without a message."
 # The fields of a citation that are taken back (anthropic 2.12.0, TextCitationParam), by its type.
 _SPAN = ("type", "cited_text")
 _CITATIONS: dict[str, tuple[str, ...]] = {
@@ -73,11 +80,12 @@ _CITATIONS: dict[str, tuple[str, ...]] = {
 
 class Conversation(Struct):
     """`prompt` is what the system says; `origins` has for each of their messages the index of the one of ours that it
-    came from."""
+    came from; `container` is the id of the sandbox that the last answer ran code in."""
 
     prompt: str | list[JsonObject]
     messages: list[JsonObject]
     origins: list[int]
+    container: str | None = None
 
     @property
     def is_prefilled(self) -> bool:
@@ -94,6 +102,24 @@ class _Said(Struct):
     message: Message
 
 
+class _Order(Struct):
+    """Where the messages go: into the prompt, or among the turns. Of those of the system, `early` were moved into the
+    prompt, and `late` behind what the user says next."""
+
+    prompt: list[_Said] = []
+    turns: list[_Said] = []
+    early: list[_Said] = []
+    late: list[_Said] = []
+
+    def take(self, waiting: list[_Said]) -> list[_Said]:
+        """Puts what the system says at the end of the turns, if it may stand there; what may not waits on."""
+        if not waiting or not _may_precede_the_system(self.turns[-1]):
+            return waiting
+        self.late += [one for one in waiting if one.index < self.turns[-1].index]
+        self.turns += waiting
+        return []
+
+
 class Messages:
     """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
 
@@ -102,27 +128,34 @@ class Messages:
         self._profile = profile
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
+        # Of the calls of a toolset's members, by their ids: the name of the toolset.
+        self._toolsets: dict[str, Any] = {}
+        self._container: str | None = None
 
-    def build(self, messages: Sequence[Message]) -> Conversation:
-        """Raises: InvalidRequest, UnsupportedParameter."""
+    def build(self, messages: Sequence[Message], *, has_other_tools: bool = False) -> Conversation:
+        """`has_other_tools`: those that are declared are not the ones with which the answers were made.
+
+        Raises: InvalidRequest, UnsupportedParameter."""
         said = [
             _Said(index, "user" if message.role == "tool" else message.role, blocks, message)
             for index, message in enumerate(messages)
             if (blocks := self._blocks(message, index))
         ]
+        order = self._order(said)
+        if self._profile.preserved_thinking and (has_other_tools or order.early):
+            changed = len(messages) if has_other_tools else order.early[-1].index
+            order = self._order(self._without_thinking(said, changed))
+        self._tell_of(order)
         prompt: list[JsonObject] = []
         turns: list[JsonObject] = []
         options: list[tuple[JsonObject, Mapping[str, Any]]] = []
         origins: list[int] = []
         last: JsonObject | None = None
-        for place, one in enumerate(said):
-            own = own_options(one.message.provider_options, self._backend)
-            if "cache_control" in own:
-                own = dict(own)
-                _mark(one.blocks, own.pop("cache_control"))
-            if one.role == "system" and not self._stays(one, last, said[place + 1 :]):
-                prompt += one.blocks
-                continue
+        for one in order.prompt:
+            _own_of(one, self._backend)
+            prompt += one.blocks
+        for one in order.turns:
+            own = _own_of(one, self._backend)
             # The results of several calls belong in one message, with what the user says then behind them.
             if last is not None and last["role"] == one.role and _takes_more(last):
                 last["content"] += one.blocks
@@ -144,18 +177,56 @@ class Messages:
             turn["content"] = plain(turn["content"])
         for turn, own in options:
             merged(turn, own)
-        return Conversation(plain(prompt), turns, origins)
+        return Conversation(plain(prompt), turns, origins, self._container)
 
-    def _stays(self, one: _Said, last: JsonObject | None, later: Sequence[_Said]) -> bool:
-        """Whether a system message stays where it is. It must follow the user, and nothing but the assistant may
-        follow."""
-        if last is None:
-            return False
-        after = next((follower.role for follower in later if follower.role != "system"), "assistant")
-        if self._profile.system_messages and last["role"] != "assistant" and after == "assistant":
-            return True
-        self._omissions.system_moved(one.index)
-        return False
+    def _order(self, said: Sequence[_Said]) -> _Order:
+        """In the midst of a conversation the system must follow the user, or the result of a tool of the vendor's, and
+        nothing but the assistant may follow. So what it says elsewhere waits until the user has spoken; where it may
+        not stand among the turns at all, it is put before them."""
+        order = _Order()
+        waiting: list[_Said] = []
+        for one in said:
+            if one.role != "system":
+                if one.role == "assistant":
+                    waiting = order.take(waiting)
+                order.turns.append(one)
+            elif not order.turns:
+                order.prompt.append(one)
+            elif self._profile.system_messages:
+                waiting.append(one)
+            else:
+                order.early.append(one)
+        order.early += order.take(waiting)
+        order.prompt += order.early
+        return order
+
+    def _tell_of(self, order: _Order) -> None:
+        for one in order.early:
+            self._omissions.system_moved(one.index)
+        for one in order.late:
+            self._omissions.change(
+                f"/input/{one.index}",
+                "takes no system message at this place; it was put behind what the user says next",
+            )
+
+    def _without_thinking(self, said: Sequence[_Said], changed: int) -> list[_Said]:
+        """For a model that takes thinking back only behind the very prompt and tools that it was made with, where these
+        changed with the message `changed`. What was thought before it goes, and what was thought later was made without
+        that: "remove thinking blocks from the front of the history, oldest first" (…/preserved-thinking)."""
+        kept: list[_Said] = []
+        for one in said:
+            is_left = one.index > changed
+            blocks = [block for block in one.blocks if is_left or block["type"] not in _THINKING]
+            if len(blocks) < len(one.blocks):
+                self._omissions.note(
+                    "provider_state_dropped",
+                    f"/input/{one.index}",
+                    "takes reasoning back only with the prompt and the tools that it was made with, "
+                    "and this request has others",
+                )
+            if blocks:
+                kept.append(_Said(one.index, one.role, blocks, one.message))
+        return kept
 
     def _check_end(self, last: JsonObject, pointer: str) -> None:
         """What holds for an assistant's message at the end."""
@@ -201,7 +272,7 @@ class Messages:
         elif isinstance(part, File):
             block = self._document(part, pointer)
         else:
-            raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
         return [merged(block, own_options(part.provider_options, self._backend))]
 
     def _image(self, part: Image | File, pointer: str) -> JsonObject:
@@ -236,6 +307,8 @@ class Messages:
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         result: JsonObject = {"type": "tool_result", "tool_use_id": _call_id(part.tool_call_id)}
+        if part.tool_call_id in self._toolsets:  # "required on a member result": lib/tools/_toolsets/_runnable.py
+            result["toolset_name"] = self._toolsets[part.tool_call_id]
         if isinstance(part.content, str):
             if part.content:
                 result["content"] = part.content
@@ -247,6 +320,7 @@ class Messages:
                 result["content"] = plain(blocks)
         if part.is_error:
             result["is_error"] = True
+            result.setdefault("content", _NO_MESSAGE)
         return merged(result, own_options(part.provider_options, self._backend))
 
     # ── what an answer said ─────────────────────────────────────────────────────────────────────────────────────────
@@ -258,15 +332,24 @@ class Messages:
             if isinstance(part, Text):
                 blocks += self._said(part)
             elif isinstance(part, Refusal):
-                blocks += self._content(Text(part.text, provider_options=part.provider_options), place)
+                # On this wire it explains why classifiers stopped the model, and is none of the model's own words.
+                self._omissions.note("part_dropped", place, "takes no refusals back")
             elif isinstance(part, ToolCall):
                 blocks.append(self._call(part, place))
             elif isinstance(part, Reasoning):
                 blocks += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
-                blocks += self._omissions.own_item(part, place)
+                blocks += self._own_item(part, place)
             else:
                 raise no_part_of_an_answer(part, self._backend, place)
+        return blocks
+
+    def _own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        """A block of theirs, or none for a container, which has a field of its own in a request."""
+        blocks = self._omissions.own_item(part, pointer)
+        if blocks and blocks[0]["type"] == CONTAINER:
+            self._container = _live_container(blocks[0])
+            return []
         return blocks
 
     def _said(self, part: Text) -> list[JsonObject]:
@@ -285,7 +368,37 @@ class Messages:
     def _call(self, part: ToolCall, pointer: str) -> JsonObject:
         given = arguments_of(part, self._omissions, pointer)
         call = {"type": "tool_use", "id": _call_id(part.id), "name": part.name, "input": given}
-        return merged(call, own_options(part.provider_options, self._backend))
+        own = own_options(part.provider_options, self._backend)
+        if "toolset_name" in own:
+            self._toolsets[part.id] = own["toolset_name"]
+        return merged(call, own)
+
+
+def _may_precede_the_system(turn: _Said) -> bool:
+    """A turn of the user, or "ending in a server tool result": …/mid-conversation-system-messages, "Limitations"."""
+    return turn.role == "user" or turn.blocks[-1]["type"].endswith("_tool_result")
+
+
+def _own_of(one: _Said, backend: str) -> Mapping[str, Any]:
+    """What a message says to this backend alone; its cache mark goes where the wire has it."""
+    own = own_options(one.message.provider_options, backend)
+    if "cache_control" not in own:
+        return own
+    _mark(one.blocks, own["cache_control"])
+    return {name: value for name, value in own.items() if name != "cache_control"}
+
+
+def _live_container(block: JsonObject) -> str | None:
+    """The id of a container that has not run out: code that is to run in an old one fails, and without its id a new one
+    is made (…/agents-and-tools/tool-use/code-execution-tool, "Errors": `container_expired`)."""
+    given, ends = block.get("id"), block.get("expires_at")
+    if not isinstance(given, str):
+        return None
+    try:
+        until = datetime.fromisoformat(ends) if isinstance(ends, str) else None
+    except ValueError:
+        until = None
+    return given if until is None or until.replace(tzinfo=until.tzinfo or UTC) > datetime.now(UTC) else None
 
 
 def _takes_more(turn: JsonObject) -> bool:

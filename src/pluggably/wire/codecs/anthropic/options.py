@@ -57,6 +57,8 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     efforts: tuple[Effort, ...] | None = None
     # Whether a system message may stand in the midst of a conversation.
     system_messages: bool | None = None
+    # Whether a thought holds only behind the prompt, the tools and the messages that it was made with.
+    preserved_thinking: bool | None = None
     # Whether only one of `temperature` and `top_p` is taken.
     one_of_sampling: bool | None = None
 
@@ -69,14 +71,16 @@ class Profile(Struct, frozen=True, kw_only=True):
     thinking: Thinking = "budget"
     thinking_off: ThinkingOff = "disabled"
     thinks: bool = False
-    efforts: tuple[Effort, ...] = ("low", "medium", "high", "xhigh")
+    efforts: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
     system_messages: bool = False
+    preserved_thinking: bool = False
     one_of_sampling: bool = False
 
 
-def profile_of(rules: tuple[ModelRule, ...], model: str) -> Profile:
+def profile_of(rules: tuple[ModelRule, ...], model: str, lacking: tuple[Lack, ...] = ()) -> Profile:
+    """`lacking`: what no model of the server has."""
     said: dict[str, Any] = {}
-    lacks: set[Lack] = set()
+    lacks: set[Lack] = set(lacking)
     for rule in rules:
         if re.match(rule.models, model):
             lacks.update(rule.lacks)
@@ -107,6 +111,8 @@ class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How a server or its models differ from the others that speak this wire."""
 
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url")
+    # What none of the models has. For Anthropic's API version 2026-10-21: temperature, top_p and top_k.
+    lacks: tuple[Lack, ...] = ()
     model_rules: tuple[ModelRule, ...] = ()
     # Where thinking is asked for by a number of tokens: how many an effort means. Anthropic takes 1,024 and more.
     budgets: dict[Effort, int] = msgspec.field(default_factory=lambda: dict(_BUDGETS))
@@ -129,5 +135,5 @@ class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if profile is None:
             if len(self._profiles) >= _MAX_PROFILES:
                 self._profiles.clear()
-            profile = self._profiles[model] = profile_of(self.model_rules, model)
+            profile = self._profiles[model] = profile_of(self.model_rules, model, self.lacks)
         return profile

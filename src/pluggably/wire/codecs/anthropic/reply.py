@@ -9,6 +9,7 @@ anthropic package 2.12.0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +18,8 @@ from msgspec import Struct
 from pluggably.domain.generation import Breakdown, FinishReason, JsonObject, UsageReported
 from pluggably.wire.codec import Named
 
-# …/build-with-claude/handling-stop-reasons. A paused turn is not finished: handed back, it goes on. `refusal` is the
+# …/build-with-claude/handling-stop-reasons. A turn that was paused, or stopped behind a compaction
+# (…/build-with-claude/compaction, `pause_after_compaction`), is not finished: handed back, it goes on. `refusal` is the
 # word of classifiers beside the model; one that refuses in words ends its turn as with any answer
 # (…/test-and-evaluate/strengthen-guardrails/handle-streaming-refusals).
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -27,6 +29,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "pause_turn": "length",
+    "compaction": "length",
     "refusal": "content_filter",
 }
 
@@ -39,15 +42,23 @@ class CacheCreation(Struct, gc=False):
     ephemeral_1h_input_tokens: int = 0
 
 
-class TokenCounts(Struct, gc=False):
-    """The counts of a stream's end are those of all of it, and may leave out what its beginning said."""
+class Iteration(Struct, gc=False):
+    """What one step of an answer used."""
 
+    type: str = ""
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_creation: CacheCreation | None = None
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
+
+
+class TokenCounts(Iteration, gc=False):
+    """The counts of a stream's end are those of all of it, and may leave out what its beginning said. "A `compaction`
+    entry's tokens are not included in the top-level `usage` fields": of `iterations`."""
+
     output_tokens_details: OutputDetails | None = None
+    iterations: list[Iteration] | None = None
 
     def over(self, earlier: TokenCounts) -> TokenCounts:
         said = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not None}
@@ -56,24 +67,52 @@ class TokenCounts(Struct, gc=False):
     def reported(self) -> UsageReported:
         """ "Total input tokens in a request is the summation of `input_tokens`, `cache_creation_input_tokens`, and
         `cache_read_input_tokens`"; ours are all of them."""
-        asked, written, details = self.input_tokens, self.cache_creation_input_tokens, self.output_tokens_details
+        steps: list[Iteration] = [self, *(step for step in self.iterations or () if step.type == "compaction")]
+        asked, read = _sum_of(steps, "input_tokens"), _sum_of(steps, "cache_read_input_tokens")
+        written = _sum_of(steps, "cache_creation_input_tokens")
+        details = self.output_tokens_details
         if asked is not None:
-            asked += (written or 0) + (self.cache_read_input_tokens or 0)
+            asked += (written or 0) + (read or 0)
         breakdown = None
         if written:
-            for_1h = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation is not None else 0
+            for_1h = sum(step.cache_creation.ephemeral_1h_input_tokens for step in steps if step.cache_creation)
             breakdown = Breakdown(cache_write_tokens=written, cache_write_1h_tokens=min(for_1h, written))
         return UsageReported(
             input_tokens=asked,
-            cached_input_tokens=self.cache_read_input_tokens,
-            output_tokens=self.output_tokens,
+            cached_input_tokens=read,
+            output_tokens=_sum_of(steps, "output_tokens"),
             reasoning_tokens=details.thinking_tokens if details else None,
             breakdown=breakdown,
         )
 
 
+def _sum_of(steps: Sequence[Iteration], name: str) -> int | None:
+    """One count of all steps; None where none of them tells it."""
+    counts = [count for step in steps if (count := getattr(step, name)) is not None]
+    return sum(counts) if counts else None
+
+
 class StopDetails(Struct, gc=False):
     explanation: str | None = None
+
+
+class Container(Struct, gc=False):
+    """The sandbox that ran a model's code. "The container ID is required" where a call waits that such code made:
+    …/agents-and-tools/tool-use/programmatic-tool-calling, "Container lifecycle"."""
+
+    id: str | None = None
+    expires_at: str | None = None
+
+    def as_block(self) -> JsonObject:
+        return {"type": "container", "id": self.id, "expires_at": self.expires_at}
+
+
+class InputTransformation(Struct, gc=False):
+    """What became of a block of the request; told with the beta `thinking-binding-controls-2026-08-01`."""
+
+    type: Any = None
+    path: Any = None
+    reason: Any = None
 
 
 class Message(Struct):
@@ -81,7 +120,13 @@ class Message(Struct):
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
     usage: TokenCounts | None = None
+    container: Container | None = None
+    input_transformations: list[InputTransformation] | None = None
     error: Any = None
+
+
+# The pieces of a block that are read as they are typed below.
+KNOWN_DELTAS = frozenset(("text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"))
 
 
 class Delta(Struct, gc=False):
@@ -95,6 +140,7 @@ class Delta(Struct, gc=False):
     citation: JsonObject | None = None
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
+    container: Container | None = None
 
 
 class StreamEvent(Struct, gc=False):

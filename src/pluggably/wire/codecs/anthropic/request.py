@@ -32,8 +32,9 @@ from pluggably.wire.lacks import check_format
 from pluggably.wire.omissions import EFFORT, Omissions
 from pluggably.wire.parts import called_tools, merged, own_options, refuse_own
 
-# Of a request's own provider options, what would break the translation.
+# A model's name that can stand in an address.
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]*")
+# Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "system", "stream")
 # …/api/messages/create has no such fields.
 _NO_FIELD = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs")
@@ -63,11 +64,15 @@ def messages_body(
     betas = _betas(own.pop("betas"), backend) if "betas" in own else []
     omissions = Omissions(request, backend)
     profile = options.profile_for(model)
-    conversation = Messages(backend, options, profile, omissions).build(request.messages)
+    called = [] if request.tools or own.get("tools") else called_tools(request.messages)
+    messages = Messages(backend, options, profile, omissions)
+    conversation = messages.build(request.messages, has_other_tools=bool(called))
     limit = request.text.max_output_tokens or profile.max_tokens
     value: JsonObject = {"model": model, "max_tokens": limit, "messages": conversation.messages}
     if conversation.prompt:
         value["system"] = conversation.prompt
+    if conversation.container is not None:
+        value["container"] = conversation.container
     if stream:
         value["stream"] = True
     parts = _Parts(request, request.text, backend, options, profile, omissions)
@@ -75,7 +80,7 @@ def messages_body(
     thinking = own.get("thinking") or value.get("thinking")
     parts.put_sampling(value, thinking if isinstance(thinking, dict) else {})
     parts.put_stops(value)
-    parts.put_tools(value)
+    parts.put_tools(value, called)
     parts.put_format(value)
     if options.extra_body:
         value = {**options.extra_body, **value}
@@ -176,7 +181,7 @@ class _Parts(Struct):
                 value[name] = self.omissions.within(name, given, 0, 1) if name == "temperature" else given
 
     def _clash_of(self, name: Sampling, given: float, value: JsonObject, thinks: bool) -> str | None:
-        """Beside what a sampling parameter is not taken, if it is not."""
+        """Why a sampling parameter cannot be sent with the others; None if it can."""
         if name == "top_p" and self.profile.one_of_sampling and "temperature" in value:
             return "beside a temperature for this model"
         # "Isn't compatible with `temperature` or `top_k` modifications"; "`top_p` between 1 and 0.95".
@@ -201,10 +206,15 @@ class _Parts(Struct):
 
     # ── tools and the form of the answer ────────────────────────────────────────────────────────────────────────────
 
-    def put_tools(self, value: JsonObject) -> None:
+    def put_tools(self, value: JsonObject, called: list[Tool]) -> None:
+        """`called` are those of the conversation where the request has none: "Requests which include `tool_use` or
+        `tool_result` blocks must define tools", the error of the API. They may not be called again, so the answer is
+        what it would be without them; what is lost is only the reasoning that was made with other tools."""
         request, choice = self.request, self.request.tool_choice
         if not request.tools:
-            self._put_called_tools(value)
+            if called:
+                value["tools"] = [self._tool(tool, "/tools") for tool in called]
+                value["tool_choice"] = {"type": "none"}
             return
         if "tool_choice" in self.profile.lacks and self.demands_call:
             raise UnsupportedParameter(
@@ -224,15 +234,6 @@ class _Parts(Struct):
                 theirs = {"type": "auto", **theirs, "disable_parallel_tool_use": True}
         if theirs:
             value["tool_choice"] = theirs
-
-    def _put_called_tools(self, value: JsonObject) -> None:
-        """Those that the conversation calls, which may not be called again: "Requests which include `tool_use` or
-        `tool_result` blocks must define tools", the error of its API. So nothing is lost, and nothing to be told."""
-        if (self.request.provider_options.get(self.backend) or {}).get("tools"):
-            return
-        if called := called_tools(self.request.messages):
-            value["tools"] = [self._tool(tool, "/tools") for tool in called]
-            value["tool_choice"] = {"type": "none"}
 
     def put_format(self, value: JsonObject) -> None:
         wanted = self.request.response_format

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from msgspec import UNSET
 
 from pluggably.domain.generation import Audio, File, Image, JsonObject
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality, UnsupportedParameter
 from pluggably.wire.media import Input
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
@@ -52,7 +52,8 @@ _DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,", re.I)
 
 
 class Media:
-    """The blocks of one request. The methods raise UnsupportedParameter for what the backend does not take."""
+    """The blocks of one request. The methods raise UnsupportedModality for a kind that the backend does not
+    take, UnsupportedParameter for a form of it."""
 
     def __init__(self, backend: str, inputs: Collection[Input]) -> None:
         self._backend = backend
@@ -110,4 +111,4 @@ class Media:
 
     def _require(self, needed: Input, pointer: str, what: str) -> None:
         if needed not in self._inputs:
-            raise UnsupportedParameter(f"{self._backend} takes no {what}.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no {what}.", pointer=pointer)

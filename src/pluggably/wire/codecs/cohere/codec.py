@@ -122,8 +122,11 @@ class CohereCodec:
             raise fault_in_answer(answer.message, self._asked)
         if answer.message is None or answer.finish_reason is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
+        error = self._failure(answer.finish_reason, None)
+        if error is not None:
+            return Step(_counted(answer.usage), error=error)
         events = self._take(msgspec.convert(answer.message, Message), answer.logprobs or [])
-        return Step(events + self._end(answer.finish_reason, answer.usage, None))
+        return Step(events + self._end(answer.finish_reason, answer.usage))
 
     def _take(self, message: Message, scored: list[Scored]) -> list[Event]:
         """The events of a whole message, in the order in which a stream tells it."""
@@ -166,6 +169,12 @@ class CohereCodec:
         event = decode_event(data)
         if not event.type or event.type == "error":
             raise fault_in_answer(event.message, self._asked)
+        if event.type == "message-end":
+            delta = event.delta or Delta()
+            error = self._failure(delta.finish_reason, delta.error)
+            if error is not None:
+                return Step(_counted(delta.usage), error=error)
+            return Step(self._end(str(delta.finish_reason), delta.usage))
         events = self._react(event)
         return Step(events) if events else NOTHING
 
@@ -176,8 +185,7 @@ class CohereCodec:
 
     def _react(self, event: StreamEvent) -> list[Event]:
         """What an event adds. Those that only end something, and whatever is new, add nothing."""
-        delta = event.delta or Delta()
-        message = delta.message or MessagePiece()
+        message = (event.delta.message if event.delta else None) or MessagePiece()
         if event.type in ("content-delta", "content-start"):
             events = self._begin_block(event.index)
             if isinstance(message.content, Content):
@@ -191,8 +199,6 @@ class CohereCodec:
         if event.type == "citation-start" and message.citations is not None:
             cited = message.citations if isinstance(message.citations, list) else [message.citations]
             return self._late_citations(cited)
-        if event.type == "message-end":
-            return self._end(delta.finish_reason or "", delta.usage, delta.error)
         return []
 
     def _late_citations(self, cited: list[JsonObject]) -> list[Event]:
@@ -242,27 +248,33 @@ class CohereCodec:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(self, given: str, counts: TokenCounts | None, error: str | None) -> list[Event]:
-        """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
+    def _failure(self, given: str | None, error: str | None) -> PluggablyError | None:
+        """The error in which an answer ended that is none."""
         backend = self._asked.backend
         if error:
-            raise fault_in_answer(error, self._asked)
+            return fault_in_answer(error, self._asked)
         if given == "TIMEOUT":
-            raise BackendTimeout(f"{backend} took too long, and gave up its answer.")
+            return BackendTimeout(f"{backend} took too long, and gave up its answer.")
         if given == "ERROR":
-            raise BackendError(f"{backend} broke off its answer with an error.")
+            return BackendError(f"{backend} broke off its answer with an error.")
         if not given:
-            raise BackendInvalidResponse(f"{backend} ended its stream without a finish reason.")
+            return BackendInvalidResponse(f"{backend} ended its stream without a finish reason.")
+        return None
+
+    def _end(self, given: str, counts: TokenCounts | None) -> list[Event]:
+        """The last events of a good answer."""
         has_calls = self._items.has_tool_calls
-        events = self._items.close()
-        if counts is not None:
-            events.append(counts.reported())
+        events = self._items.close() + _counted(counts)
         reason = settled_reason(FINISH_REASONS.get(given, "stop"), has_calls=has_calls)
         if reason == "stop":
-            events += ignored_tool_choice(self._request, backend)
+            events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True
         events.append(Completed(reason))
         return events
+
+
+def _counted(counts: TokenCounts | None) -> list[Event]:
+    return [counts.reported()] if counts is not None else []
 
 
 def _is_of_text(citation: JsonObject) -> bool:

@@ -1,12 +1,14 @@
 """Messages on Cohere's wire: our messages and parts as its.
 
 What surprises: what a model thinks has two places. Before calls of tools it is the message's `tool_plan`, elsewhere a
-block `thinking`; a reasoning item notes in its `provider_state` which one it was, to go back there. The result of a
+block `thinking`; a reasoning item notes in its `provider_state` which one it was, to go back there. Text beside calls
+is refused, so it goes into the plan; so does a block `thinking` where the model does not think. The result of a
 tool is a list of documents, so that the model can cite it: an object of JSON is one, a list of objects several, and
 other text goes as text. A message that says nothing is refused there, so it is left out.
 
 Source: docs.cohere.com/reference/chat, `messages`, and …/docs/tool-use-usage-patterns (2026-11); the types of the
-cohere package 7.3.1.
+cohere package 7.3.1. "text content is not allowed when tool_calls are provided. If you wish to pass a tool plan, either
+pass thinking content (with thinking enabled) or use 'tool_plan'": github.com/vercel/ai/issues/5794 (2025-04).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codecs.cohere.options import CohereOptions
 from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import Omissions
@@ -55,8 +57,9 @@ _decode_documents = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str,
 class Messages:
     """Turns messages into theirs. One object a request; it only holds what every step needs to know."""
 
-    def __init__(self, backend: str, options: CohereOptions, omissions: Omissions) -> None:
+    def __init__(self, backend: str, options: CohereOptions, omissions: Omissions, *, thinks: bool) -> None:
         self._backend = backend
+        self._thinks = thinks
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
         self._result_media = ResultMedia(omissions)
@@ -106,7 +109,7 @@ class Messages:
         if isinstance(part, Image):
             return self._media_rules.image_part(part, own, pointer)
         kind = "files: put their text into `documents` of its provider options" if isinstance(part, File) else "audio"
-        raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
+        raise UnsupportedModality(f"{self._backend} takes no {kind}.", pointer=pointer)
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         texts = self._result_media.texts(part, part.tool_call_id, pointer, self._content)
@@ -124,7 +127,9 @@ class Messages:
         has_calls = any(isinstance(part, ToolCall) for part in parts)
         for index, part in enumerate(parts):
             place = f"{pointer}/content/{index}"
-            if isinstance(part, Text):
+            if isinstance(part, Text | Refusal) and has_calls:
+                plans.append(part.text)
+            elif isinstance(part, Text):
                 own = own_options(part.provider_options, self._backend)
                 blocks.append(merged({"type": "text", "text": part.text}, own))
             elif isinstance(part, Refusal):
@@ -137,7 +142,8 @@ class Messages:
             elif isinstance(part, Reasoning):
                 if not self._is_usable(part, place):
                     continue
-                if has_calls and (part.provider_state is None or part.provider_state.data == PLAN):
+                is_plan = part.provider_state is None or part.provider_state.data == PLAN
+                if has_calls and (is_plan or not self._thinks):
                     plans.append(part.text or "")
                 else:
                     blocks.append({"type": "thinking", "thinking": part.text or ""})
@@ -148,8 +154,8 @@ class Messages:
         message: JsonObject = {"role": "assistant"}
         if blocks or not calls:
             message["content"] = plain(blocks)
-        if plans:
-            message["tool_plan"] = "".join(plans)
+        if any(plans):
+            message["tool_plan"] = "\n\n".join(filter(None, plans))
         if calls:
             message["tool_calls"] = calls
         return message

@@ -38,10 +38,10 @@ _SAMPLING: tuple[tuple[str, str, float, float], ...] = (
     ("frequency_penalty", "frequency_penalty", 0.0, 1.0),
     ("presence_penalty", "presence_penalty", 0.0, 1.0),
 )
-# …/docs/structured-outputs, "Unsupported schema features"; `pattern` is taken, but for anchors and look-aheads.
+# …/docs/structured-outputs, "Unsupported schema features" and, for `uniqueItems`, "Supported schema features";
+# `pattern` is taken, but for anchors and look-aheads.
 _UNSUPPORTED_KEYWORDS = frozenset(
     {
-        "anyOf",
         "allOf",
         "oneOf",
         "not",
@@ -52,7 +52,6 @@ _UNSUPPORTED_KEYWORDS = frozenset(
         "maxLength",
         "minLength",
         "uniqueItems",
-        "additionalProperties",
     }
 )
 _UNSUPPORTED_IN_PATTERNS = ("^", "$", "?=", "?!")
@@ -67,7 +66,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     refuse_own(own, _NOT_OVERRIDABLE, backend)
     omissions = Omissions(request, backend)
     lacks = lacks_of(options.lacks, options.model_rules, model, None)
-    messages, origins = Messages(backend, options, omissions).build(request.messages)
+    asked = request.text.reasoning
+    thinks = "reasoning" not in lacks and (asked is None or asked.effort != "none")
+    messages, origins = Messages(backend, options, omissions, thinks=thinks).build(request.messages)
     value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
     if stream:
         value["stream"] = True
@@ -189,32 +190,61 @@ def _put_format(
             raise UnsupportedParameter(
                 f"{backend} takes only schemas of an object.", pointer="/response_format/schema/type"
             )
-        cut: set[str] = set()
-        value["response_format"]["json_schema"] = _in_dialect(wanted.schema, cut)
-        omissions.keywords("/response_format/schema", cut)
+        dialect = _Dialect(backend)
+        # "missing required field 'type'": github.com/koharu-rs/koharu/issues/1128 (2026-09).
+        schema = {"type": "object", **wanted.schema}
+        value["response_format"]["json_schema"] = dialect.of(schema, "/response_format/schema")
+        omissions.keywords("/response_format/schema", dialect.cut)
 
 
-def _in_dialect(schema: Any, cut: set[str]) -> Any:
-    """A schema without what Cohere does not take; `cut` is told what that was."""
-    if not isinstance(schema, dict):
-        return schema
-    kept: JsonObject = {}
-    for key, inner in schema.items():
-        is_foreign = (
+class _Dialect:
+    """Makes a schema one that Cohere takes; `cut` is what it does not, and was left out."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+        self.cut: set[str] = set()
+
+    def of(self, schema: Any, place: str) -> Any:
+        """Raises: UnsupportedParameter for an object of which nothing is required ("Schema constraints")."""
+        if not isinstance(schema, dict):
+            return schema
+        if _is_of_an_object(schema) and not schema.get("required"):
+            raise UnsupportedParameter(
+                f"{self._backend} takes an object in a JSON Schema only where at least one field is `required`.",
+                pointer=place,
+            )
+        kept: JsonObject = {}
+        for key, inner in schema.items():
+            at = f"{place}/{_escaped(key)}"
+            if self._is_foreign(key, inner):
+                self.cut.add(key)
+                if key == "oneOf" and "anyOf" not in schema:  # one of them, if not one alone
+                    kept["anyOf"] = self._each(inner, at)
+            elif key in _SCHEMA_MAPS and isinstance(inner, dict):
+                kept[key] = {name: self.of(each, f"{at}/{_escaped(name)}") for name, each in inner.items()}
+            elif key == "anyOf":
+                kept[key] = self._each(inner, at)
+            else:
+                kept[key] = inner if key in _VALUES else self.of(inner, at)
+        return kept
+
+    def _each(self, schemas: Any, place: str) -> Any:
+        if not isinstance(schemas, list):
+            return schemas
+        return [self.of(each, f"{place}/{index}") for index, each in enumerate(schemas)]
+
+    def _is_foreign(self, key: str, inner: Any) -> bool:
+        return (
             key in _UNSUPPORTED_KEYWORDS
             or (key == "format" and inner not in _FORMATS)
             or (key == "pattern" and any(sign in str(inner) for sign in _UNSUPPORTED_IN_PATTERNS))
         )
-        if is_foreign:
-            cut.add(key)
-            if key in ("anyOf", "oneOf") and isinstance(inner, list):
-                # Most often "this or null", and then the first one is what is meant.
-                chosen = next((each for each in inner if each != {"type": "null"}), None)
-                kept = {**_in_dialect(chosen, cut), **kept} if isinstance(chosen, dict) else kept
-        elif key in _SCHEMA_MAPS and isinstance(inner, dict):
-            kept[key] = {name: _in_dialect(each, cut) for name, each in inner.items()}
-        elif key not in _VALUES and isinstance(inner, dict):
-            kept[key] = _in_dialect(inner, cut)
-        else:
-            kept[key] = inner
-    return kept
+
+
+def _is_of_an_object(schema: JsonObject) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

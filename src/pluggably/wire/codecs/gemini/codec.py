@@ -7,7 +7,7 @@ is data, in `options`.
 What surprises: a piece of a stream has the form of a whole answer, so there is one reading of both. The stream has no
 mark at its end. It is good if a reason to finish came, and it is over when the vendor ends it: until then another piece
 may bring the usage, or a signature. A signature stands on the very part that must go back with it; how that is kept is
-told at `_sign`.
+told at `_sign`. And an answer that is too long for one call is continued by another.
 
 Source: ai.google.dev/api/generate-content and …/api/embeddings, …/gemini-api/docs/thought-signatures and
 …/docs/function-calling (2026-11); the types of google-genai 3.4.0.
@@ -15,6 +15,7 @@ Source: ai.google.dev/api/generate-content and …/api/embeddings, …/gemini-ap
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 from uuid import uuid4
 
@@ -25,7 +26,6 @@ from pluggably.domain.generation import (
     Breakdown,
     Completed,
     Event,
-    FinishReason,
     GenerationRequest,
     JsonObject,
     ProviderItem,
@@ -33,6 +33,7 @@ from pluggably.domain.generation import (
     Reasoning,
     Text,
     TokenLogprob,
+    UsageReported,
 )
 from pluggably.errors import (
     BackendAuthenticationFailed,
@@ -61,6 +62,7 @@ from pluggably.wire.codecs.gemini.options import GeminiOptions
 from pluggably.wire.codecs.gemini.reply import (
     ACCOUNT_LIMITED,
     BROKEN_OFF,
+    CONTINUED,
     FINISH_REASONS,
     SIGNATURE_MISSING,
     AnswerPart,
@@ -69,6 +71,7 @@ from pluggably.wire.codecs.gemini.reply import (
     FunctionCall,
     GrowingArguments,
     TokenCounts,
+    both,
     breakdown_of,
     decode_chunk,
     decode_embeddings,
@@ -81,6 +84,8 @@ from pluggably.wire.framing import whole_stream
 
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91
+# How many calls may continue one answer. Each of them reads the prompt again, and is paid for.
+_MOST_CONTINUATIONS = 8
 
 
 class GeminiCodec:
@@ -101,6 +106,11 @@ class GeminiCodec:
         self._finish_message = ""
         self._counts: TokenCounts | None = None
         self._breakdown: Breakdown | None = None
+        # What the calls before this one used, where an answer takes several.
+        self._counts_before: TokenCounts | None = None
+        self._breakdown_before: Breakdown | None = None
+        self._continuation_token: str | None = None
+        self._continuations = 0
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,8 +129,9 @@ class GeminiCodec:
             origins=body.origins,
             own_options=request.provider_options.get(address.backend, {}),
         )
-        call = json_call(f"{address.base_url}/{resource}:{method}", body.value, stream=stream)
-        return Step(body.omissions.warned, call)
+        self._body = body.value
+        self._call = partial(json_call, f"{address.base_url}/{resource}:{method}", stream=stream)
+        return Step(body.omissions.warned, self._call(body.value))
 
     def _begin_embeddings(self, address: Address, resource: str) -> Step:
         form = embedding_form(self._request, address, resource, self._options)
@@ -152,21 +163,20 @@ class GeminiCodec:
         if reply.headers.get("content-type", "").startswith("text/event-stream"):
             return whole_stream(self, reply.body)
         body = reply.body
-        if body.lstrip()[:1] != b"[":
-            return Step(self._take(body) + self._end())
-        events: list[Event] = []  # a stream's pieces in a list: the form without `alt=sse`
-        for piece in msgspec.json.decode(body, type=list[msgspec.Raw]):
-            events += self._take(bytes(piece))
-        return Step(events + self._end())
+        pieces = [body]
+        if body.lstrip()[:1] == b"[":  # a stream's pieces in a list: the form without `alt=sse`
+            pieces = [bytes(piece) for piece in msgspec.json.decode(body, type=list[msgspec.Raw])]
+        events: list[Event] = []
+        for piece in pieces:
+            step = self._take(piece)
+            events += step.events
+            if step.error is not None:
+                return Step(events, error=step.error)
+        end = self.finish()
+        return Step([*events, *end.events], end.next, end.error)
 
     def feed(self, frame: Frame) -> Step:
-        if not frame.data:
-            return NOTHING
-        events = self._take(frame.data)
-        return Step(events) if events else NOTHING
-
-    def finish(self) -> Step:
-        return Step(self._end())
+        return self._take(frame.data) if frame.data else NOTHING
 
     def _receive_embeddings(self, body: bytes) -> Step:
         answer = decode_embeddings(body)
@@ -176,13 +186,13 @@ class GeminiCodec:
         usage = answer.usage_metadata.reported(None) if answer.usage_metadata is not None else None
         return self._embeddings.received([vector.values for vector in vectors], usage)
 
-    def _take(self, data: bytes) -> list[Event]:
-        """The events of an answer, or of a piece of one."""
+    def _take(self, data: bytes) -> Step:
+        """What an answer says, or a piece of one."""
         if data[0] == _LIST:  # an error, as a stream without `alt=sse` has it
-            raise fault_in_answer(msgspec.json.decode(data), self._asked)
+            return Step(error=fault_in_answer(msgspec.json.decode(data), self._asked))
         chunk = decode_chunk(data)
         if chunk.error is not None:
-            raise fault_in_answer(chunk.error, self._asked)
+            return Step(error=fault_in_answer(chunk.error, self._asked))
         events: list[Event] = []
         candidates, counts = chunk.candidates, chunk.usage_metadata
         for candidate in candidates or ():
@@ -193,10 +203,10 @@ class GeminiCodec:
             if self._counts is None or self._finish_reason is not None:  # the first and the last know
                 self._breakdown = breakdown_of(data)
             self._counts = counts
-            events.append(counts.reported(self._breakdown))
-        if not candidates:
-            self._check(chunk)
-        return events
+            events.append(self._used())
+        if not candidates and (error := self._fault_without_candidates(chunk)) is not None:
+            return Step([*events, *self._left_out()], error=error)
+        return Step(events) if events else NOTHING
 
     def _take_candidate(self, candidate: Candidate, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -224,20 +234,42 @@ class GeminiCodec:
         if candidate.finish_reason:
             self._finish_reason = candidate.finish_reason
             self._finish_message = candidate.finish_message or ""
+        if candidate.continuation_token:
+            self._continuation_token = candidate.continuation_token
         return events
 
-    def _check(self, chunk: Chunk) -> None:
-        """A piece without candidates. Raises: ContentFiltered for a prompt that was blocked, BackendInvalidResponse for
-        a piece that is none."""
+    def _fault_without_candidates(self, chunk: Chunk) -> PluggablyError | None:
+        """What is wrong where a piece has no candidates: the prompt was blocked, or it is no piece at all."""
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason:
-            raise ContentFiltered(
+            return ContentFiltered(
                 f"{self._asked.backend} blocked the prompt ({shown(feedback.block_reason, 60)}).", pointer="/input"
             )
-        if feedback is None and chunk.usage_metadata is None:
-            if chunk.message is not None:  # of whatever stands before the API
-                raise fault_in_answer({"message": chunk.message}, self._asked)
-            raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a candidate.")
+        if feedback is not None or chunk.usage_metadata is not None:
+            return None
+        if chunk.message is not None:  # of whatever stands before the API
+            return fault_in_answer({"message": chunk.message}, self._asked)
+        return BackendInvalidResponse(f"{self._asked.backend} sent an answer without a candidate.")
+
+    # ── what it used ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _used(self) -> UsageReported:
+        """What all calls for this answer have used so far."""
+        counts, before = self._counts or TokenCounts(), self._counts_before
+        if before is None:
+            return counts.reported(self._breakdown)
+        return before.plus(counts).reported(both(self._breakdown_before, self._breakdown))
+
+    def _left_out(self) -> list[Event]:
+        """The usage once more, where nothing was said. Zeros are left out on this wire, as protobuf's JSON does it, so
+        with the end of an answer that holds nothing, a count that never came is one."""
+        counts = self._counts
+        if counts is None or counts.prompt_token_count is None or not self._items.is_empty:
+            return []
+        if counts.candidates_token_count is not None or counts.thoughts_token_count is not None:
+            return []
+        self._counts = msgspec.structs.replace(counts, candidates_token_count=0)
+        return [self._used()]
 
     # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -342,43 +374,58 @@ class GeminiCodec:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(self) -> list[Event]:
-        """The last events of a good answer. Raises: BackendInvalidResponse for one that has no end, BackendError and
-        others where the vendor says that it is none."""
+    def finish(self) -> Step:
+        """The last events of a good answer, or the call that continues it; an error for one that has no end, or of
+        which the vendor says that it is none."""
         backend, reason = self._asked.backend, self._finish_reason
         if reason is None:
-            raise BackendInvalidResponse(f"{backend} ended its stream before the answer was complete.")
-        known = FINISH_REASONS.get(reason)
-        if known is None:
-            self._raise_for(reason)
+            error = BackendInvalidResponse(f"{backend} ended its stream before the answer was complete.")
+            return Step(error=error)
+        if reason == CONTINUED and self._continuation_token and self._continuations < _MOST_CONTINUATIONS:
+            return Step(self._left_out(), self._continued(self._continuation_token))
+        finish = FINISH_REASONS.get(reason)
+        if finish is None and (fault := self._fault_for(reason)) is not None:
+            return Step(self._left_out(), error=fault)
         has_calls = self._items.has_tool_calls
-        is_empty = self._items.is_empty
-        events = self._items.close()
-        if known is None:
-            if is_empty:
-                raise BackendError(f"{backend} gave no answer ({shown(reason, 60)}).", backend_code=shown(reason, 60))
-            known = "length"  # it did not stop by itself
-        finish: FinishReason = "tool_calls" if has_calls and known == "stop" else known
-        if finish == "stop":
+        events = self._left_out() + self._items.close()
+        if finish is None:
+            finish = "length"  # it did not stop by itself
+        if has_calls and finish == "stop":
+            finish = "tool_calls"
+        elif finish == "stop":
             events += ignored_tool_choice(self._request, backend)
         events.append(Completed(finish))
-        return events
+        return Step(events)
 
-    def _raise_for(self, reason: str) -> None:
-        """Raises: what a reason means that leaves no answer."""
+    def _continued(self, token: str) -> HttpCall:
+        """The call that brings what follows, in the items that are still open."""
+        self._continuations += 1
+        before = self._counts_before
+        counts = self._counts or TokenCounts()
+        self._counts_before = counts if before is None else before.plus(counts)
+        self._breakdown_before = both(self._breakdown_before, self._breakdown)
+        self._counts = self._breakdown = None
+        self._finish_reason = self._continuation_token = None
+        return self._call({**self._body, "continuationToken": token})
+
+    def _fault_for(self, reason: str) -> PluggablyError | None:
+        """What a reason means that leaves no answer."""
         backend = self._asked.backend
         more = f": {shown(self._finish_message)}" if self._finish_message else "."
         if reason in BROKEN_OFF:
-            raise BackendError(f"The model at {backend} {BROKEN_OFF[reason]}{more}", backend_code=reason)
+            return BackendError(f"The model at {backend} {BROKEN_OFF[reason]}{more}", backend_code=reason)
         if reason == ACCOUNT_LIMITED:
-            raise BackendAuthenticationFailed(
+            return BackendAuthenticationFailed(
                 f"{backend} has limited the gateway's account there. Its operator can look at the account.",
                 backend_code=reason,
             )
         if reason == SIGNATURE_MISSING:
-            raise InvalidRequest(
+            return InvalidRequest(
                 f"{backend} misses a signature: hand the items of its answers back as they came.", pointer="/input"
             )
+        if self._items.is_empty:
+            return BackendError(f"{backend} gave no answer ({shown(reason, 60)}).", backend_code=shown(reason, 60))
+        return None
 
 
 class _GrowingCall:

@@ -1,12 +1,16 @@
 """Messages on Gemini's wire: our messages and parts as its contents.
 
-What surprises: there are two roles only. What tools answered is said by the user, and what stands in a system message
-goes before the conversation, wherever it stood. Functions are matched by name and order, and by an id only where the
-vendor gave one; so a result finds its call here, and takes its name from there. And a signature goes back exactly where
-it came: on a call or a text in that part's own options, on thoughts and alone in `provider_state`.
+What surprises: there are two roles only. What tools answered is said by the user, in a content of its own, with
+whatever else the user says in the next one; and what stands in a system message goes before the conversation, wherever
+it stood. Functions are matched by name and order, and by an id where there is one; so a result finds its call here, and
+takes its name from there. And a signature goes back exactly where it came: on a call or a text in that part's own
+options, on thoughts and alone in `provider_state`.
 
 Source: ai.google.dev/api/caching#Content, …/gemini-api/docs/function-calling, …/docs/thought-signatures and
-…/docs/file-input-methods (2026-11); the types of google-genai 3.4.0.
+…/docs/file-input-methods (2026-11); the types of google-genai 3.4.0. That results stand alone: …/docs/generate-content/
+whats-new-gemini-3.5, "Inline instructions in function responses"; mixed, Vertex AI answers newer models with a 400 and
+others say nothing, and apart they all answer (github.com/deepnoodle-ai/dive/pull/287 and
+github.com/pydantic/pydantic-ai/issues/4210, 2026-08 and 2026-09).
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
@@ -50,14 +54,42 @@ SIGNED_FROM = "signed_from"
 _NO_SIGNATURE = "skip_thought_signature_validator"
 # What an answer says of itself beside its parts. It cannot go back.
 METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
+# What a function's response may hold: docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling,
+# "Multimodal function responses" (2026-11). Anything else "is not supported in `function_response.parts`", says the 400
+# (github.com/google-gemini/gemini-cli/issues/16995).
+_RESULT_TYPES = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain")
+# The type of what a URL leads to, by the end of its path: …/docs/file-input-methods, "Supported content types".
+_TYPES_BY_SUFFIX = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "html": "text/html",
+    "csv": "text/csv",
+    "json": "application/json",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "m4a": "audio/m4a",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+}
 
 
 class _Call(Struct, frozen=True):
-    """A call that was made, as far as its result needs it: its place among the calls, its name, and the vendor's id."""
+    """A call that was made, as far as its result needs it: its place among the calls, its name, and the id with which
+    it went."""
 
     place: int
     name: str
-    given_id: str | None
+    sent_id: str | None
 
 
 class Contents(Struct):
@@ -68,6 +100,21 @@ class Contents(Struct):
     contents: list[JsonObject]
     origins: list[int]
 
+    def begin(self, role: str, index: int, place: int | None = None) -> JsonObject:
+        """A new content, at the end or at a place before it."""
+        content: JsonObject = {"role": role, "parts": []}
+        at = len(self.contents) if place is None else place
+        self.contents.insert(at, content)
+        self.origins.insert(at, index)
+        return content
+
+
+class _Turn(Struct):
+    """What the user says between two answers, as two contents at most: what tools answered, and everything else."""
+
+    results: JsonObject | None = None
+    said: JsonObject | None = None
+
 
 class ContentBuilder:
     """Turns messages into contents. One object a request; it holds what every step needs to know, and the calls."""
@@ -75,6 +122,7 @@ class ContentBuilder:
     def __init__(self, backend: str, options: GeminiOptions, rule: ModelRule, omissions: Omissions) -> None:
         self._backend = backend
         self._inputs = options.inputs
+        self._types_urls = options.typed_urls
         self._lacks = options.lacks_of(rule)
         self._signs_calls = rule.signs_calls
         self._omissions = omissions
@@ -86,7 +134,7 @@ class ContentBuilder:
     def build(self, messages: Sequence[Message]) -> Contents:
         """Raises: UnsupportedParameter, InvalidRequest."""
         built = Contents([], [], [])
-        last: JsonObject | None = None
+        turn = _Turn()
         for index, message in enumerate(messages):
             pointer = f"/input/{index}"
             if message.role == "system":
@@ -94,30 +142,52 @@ class ContentBuilder:
                     self._omissions.system_moved(index)
                 built.prompt += self._system(message, pointer)
                 continue
-            role = "model" if message.role == "assistant" else "user"
-            parts = self._answered(message, pointer) if role == "model" else self._asked(message, pointer)
-            if not parts:
-                self._omissions.empty_message(index)
-                continue
-            if last is not None and last["role"] == role:
-                last["parts"] += parts
+            if message.role == "assistant":
+                last = self._put_answer(built, message, index)
+                turn = _Turn() if last is not None else turn
             else:
-                last = {"role": role, "parts": parts}
-                built.contents.append(last)
-                built.origins.append(index)
-            merged(last, own_options(message.provider_options, self._backend))
-        if self._calls:
-            self._settle_calls(built.contents)
+                last = self._put_turn(built, turn, message, index)
+            if last is None:
+                self._omissions.empty_message(index)
+            else:
+                merged(last, own_options(message.provider_options, self._backend))
         if not built.contents:
             raise nothing_said(self._backend)
+        if self._calls and self._signs_calls:
+            for content in built.contents:
+                _sign_first_call(content)
+        if "prefill" in self._lacks and built.contents[-1]["role"] == "model":
+            raise UnsupportedParameter(
+                f"{self._backend} does not continue an assistant's message with this model; end with one of the user.",
+                pointer=f"/input/{built.origins[-1]}",
+            )
         return built
 
-    def _settle_calls(self, contents: Sequence[JsonObject]) -> None:
-        for content in contents:
-            if content["role"] == "user":
-                content["parts"] = _results_first(content["parts"])
-            elif self._signs_calls:
-                _sign_first_call(content["parts"])
+    def _put_answer(self, built: Contents, message: Message, index: int) -> JsonObject | None:
+        """The content to which an answer's parts went; None: it has none."""
+        parts = self._answered(message, f"/input/{index}")
+        if not parts:
+            return None
+        follows = bool(built.contents) and built.contents[-1]["role"] == "model"
+        content = built.contents[-1] if follows else built.begin("model", index)
+        content["parts"] += parts
+        return content
+
+    def _put_turn(self, built: Contents, turn: _Turn, message: Message, index: int) -> JsonObject | None:
+        """The last content to which parts of the user's turn went; None: there are none. The results of several calls
+        belong in one content, right behind the calls and in their order, by which they are matched."""
+        results, others = self._asked(message, f"/input/{index}")
+        if results:
+            if turn.results is None:
+                before = len(built.contents) - (turn.said is not None)
+                turn.results = built.begin("user", index, before)
+            turn.results["parts"] += results
+            turn.results["parts"].sort(key=lambda part: part.place)
+        if others:
+            if turn.said is None:
+                turn.said = built.begin("user", index)
+            turn.said["parts"] += others
+        return turn.said if others else turn.results if results else None
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -127,17 +197,18 @@ class ContentBuilder:
             return [{"text": content}] if content else []
         return [theirs for part, place in told_apart(message, pointer)[1] for theirs in self._said(part, place)]
 
-    def _asked(self, message: Message, pointer: str) -> list[JsonObject]:
+    def _asked(self, message: Message, pointer: str) -> tuple[list[_Placed], list[JsonObject]]:
+        """What tools answered, and everything else."""
         content = message.content
         if isinstance(content, str) and message.role != "tool":
-            return [{"text": content}] if content else []
+            return [], [{"text": content}] if content else []
         results, others = told_apart(message, pointer)
-        parts = [self._result(part, place) for part, place in results]
-        parts += self._result_media.waiting
+        answered = [self._result(part, place) for part, place in results]
+        said = self._result_media.waiting
         self._result_media.waiting = []
         for part, place in others:
-            parts += self._said(part, place)
-        return parts
+            said += self._said(part, place)
+        return answered, said
 
     def _said(self, part: UserPart, pointer: str) -> list[JsonObject]:
         if isinstance(part, Text):
@@ -151,50 +222,55 @@ class ContentBuilder:
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _media(self, part: Media, pointer: str) -> JsonObject:
-        """Raises: UnsupportedParameter, InvalidRequest."""
+        """Raises: UnsupportedModality, UnsupportedParameter, InvalidRequest."""
         kind = "image" if isinstance(part, Image) else "audio" if isinstance(part, Audio) else "file"
         if kind not in self._inputs:
-            raise UnsupportedParameter(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
-        media_type, data = part.media_type or "", part.data
+            raise UnsupportedModality(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
+        media_type, data = _type_of(part), part.data
         if part.url is not UNSET:
             if not part.url.startswith("data:"):
                 if ("image_url" if kind == "image" else "file_url") not in self._inputs:
                     raise UnsupportedParameter(
                         f"{self._backend} takes this only as `data`, not by URL.", pointer=pointer
                     )
+                if self._types_urls and not media_type:
+                    raise UnsupportedParameter(
+                        f"{self._backend} needs the `media_type` of what is given by this URL, which does not tell it.",
+                        pointer=pointer,
+                    )
                 return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
-            head, _, data = part.url.removeprefix("data:").partition(",")
-            media_type = head.partition(";")[0] or media_type
+            data = part.url.partition(",")[2]
         if not media_type:
             raise InvalidRequest(f"{self._backend} needs the `media_type` of what is sent as `data`.", pointer=pointer)
         blob: JsonObject = {"mimeType": media_type, "data": data or ""}
         return {"inlineData": blob}
 
-    def _result(self, part: ToolResult, pointer: str) -> JsonObject:
+    def _result(self, part: ToolResult, pointer: str) -> _Placed:
         call = self._calls.get(part.tool_call_id)
         if call is None:
             raise InvalidRequest(
                 "No call before this result has its `tool_call_id`.", pointer=f"{pointer}/tool_call_id"
             )
-        media: list[JsonObject] = []
-        if "media_results" in self._lacks or isinstance(part.content, str):
-            texts = self._result_media.texts(part, f"call {call.place + 1} ({call.name})", pointer, self._block)
-        else:
-            texts = [piece.text for piece in part.content if isinstance(piece, Text)]
-            media = [
-                self._block(piece, f"{pointer}/content/{index}")
-                for index, piece in enumerate(part.content)
-                if not isinstance(piece, Text)
-            ]
+        texts = self._result_media.texts(
+            part, f"call {call.place + 1} ({call.name})", pointer, self._block, self._stays_in_result
+        )
+        media = [
+            self._block(piece, f"{pointer}/content/{index}")
+            for index, piece in enumerate(part.content if not isinstance(part.content, str) else ())
+            if not isinstance(piece, Text) and self._stays_in_result(piece)
+        ]
         # "Use "output" key to specify function output and "error" key to specify error details": FunctionResponse.
         said = {"error" if part.is_error else "output": "\n".join(texts)}
         result: JsonObject = {"name": call.name, "response": said}
-        if call.given_id is not None:
-            result["id"] = call.given_id
+        if call.sent_id is not None:
+            result["id"] = call.sent_id
         if media:
             result["parts"] = media
         theirs = merged({"functionResponse": result}, own_options(part.provider_options, self._backend))
         return _Placed(theirs, call.place)
+
+    def _stays_in_result(self, part: Media) -> bool:
+        return "media_results" not in self._lacks and _type_of(part) in _RESULT_TYPES
 
     def _text(self, part: Text) -> list[JsonObject]:
         """One part, or two where only the end of a text was signed: "Don't merge one part with a signature with
@@ -234,9 +310,13 @@ class ContentBuilder:
 
     def _call(self, part: ToolCall, pointer: str) -> JsonObject:
         call: JsonObject = {"name": part.name, "args": arguments_of(part, self._omissions, pointer)}
+        if self._signs_calls and part.id:
+            # "Always map function IDs", from Gemini 3 on (docs/function-calling); one of the vendor's own stands over
+            # ours.
+            call["id"] = part.id
         theirs = merged({"functionCall": call}, own_options(part.provider_options, self._backend))
-        given = theirs["functionCall"].get("id")
-        self._calls[part.id] = _Call(self._call_count, part.name, given if isinstance(given, str) else None)
+        sent = theirs["functionCall"].get("id")
+        self._calls[part.id] = _Call(self._call_count, part.name, sent if isinstance(sent, str) else None)
         self._call_count += 1
         return theirs
 
@@ -268,19 +348,21 @@ class _Placed(dict[str, Any]):
         self.place = place
 
 
-def _results_first(parts: list[JsonObject]) -> list[JsonObject]:
-    """The results of calls in the order of the calls, by which they are matched, before everything else."""
-    results = [part for part in parts if isinstance(part, _Placed)]
-    if not results:
-        return parts
-    results.sort(key=lambda part: part.place)
-    return [*results, *(part for part in parts if not isinstance(part, _Placed))]
+def _type_of(part: Media) -> str:
+    """The media type of a part; "" where nothing says it."""
+    if part.url is UNSET:
+        return part.media_type or ""
+    if part.url.startswith("data:"):
+        head = part.url.removeprefix("data:").partition(",")[0]
+        return head.partition(";")[0] or part.media_type or ""
+    path = part.url.partition("#")[0].partition("?")[0]
+    return part.media_type or _TYPES_BY_SUFFIX.get(path.rpartition(".")[2].lower(), "")
 
 
-def _sign_first_call(parts: list[JsonObject]) -> None:
+def _sign_first_call(content: JsonObject) -> None:
     """A call that another vendor's model made has no signature, and without one on the first call the request is
     refused."""
-    first = next((part for part in parts if "functionCall" in part), None)
+    first = next((part for part in content["parts"] if "functionCall" in part), None)
     if first is not None:
         first.setdefault("thoughtSignature", _NO_SIGNATURE)
 

@@ -17,10 +17,21 @@ from pluggably.domain.generation import Effort
 from pluggably.wire.embedding_calls import PerCall
 from pluggably.wire.media import Input
 
-# Our own names. `logprobs` is a hint: dropped with a warning. `media_results`: what a tool's result holds beside text
-# goes behind it. The others change what a request means, so one that needs them is refused; `json_beside_tools`: an
-# answer in JSON where there are functions, too.
-Lack: TypeAlias = Literal["logprobs", "media_results", "json_beside_tools", "embeddings"]
+# Our own names. Those up to `logprobs` are hints: dropped with a warning. `media_results`: what a tool's result holds
+# beside text goes behind it. The others change what a request means, so one that needs them is refused; `prefill`: an
+# assistant's message at the end, to be continued; `json_beside_tools`: an answer in JSON where there are functions.
+Lack: TypeAlias = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "media_results",
+    "prefill",
+    "json_beside_tools",
+    "embeddings",
+]
 
 
 class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +74,8 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # "BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch" (github.com/vercel/ai/pull/16575,
     # 2026-07; github.com/weaviate/weaviate/pull/11277, 2026-05).
     texts_per_call: PerCall | None = 100
+    # Whether what is given by URL must come with its type.
+    typed_urls: bool = False
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url", "audio")
     lacks: tuple[Lack, ...] = ()
     model_rules: tuple[ModelRule, ...] = ()

@@ -30,7 +30,7 @@ from pluggably.errors import BackendInvalidResponse
 FINISH_REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
-    # "…reached the per-request token limit, but generation is not yet complete."
+    # Where it cannot be continued.
     "CONTINUATION": "length",
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
@@ -44,6 +44,9 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
 }
+# "…reached the per-request token limit, but generation is not yet complete": the same request with the answer's token
+# continues it, as google-genai 3.4.0 does (models.py, automatic_continuation).
+CONTINUED = "CONTINUATION"
 # The model did what it must not, so there is no answer; another try may bring one.
 BROKEN_OFF = {
     "MALFORMED_FUNCTION_CALL": "wrote a call of a tool that cannot be read",
@@ -117,6 +120,7 @@ class Candidate(Struct, gc=False, rename="camel"):
     content: Content | None = None
     finish_reason: str | None = None
     finish_message: str | None = None
+    continuation_token: str | None = None
     logprobs_result: Scores | None = None
     grounding_metadata: JsonObject | None = None
     citation_metadata: JsonObject | None = None
@@ -143,6 +147,10 @@ class TokenCounts(Struct, gc=False, rename="camel"):
     thoughts_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
 
+    def plus(self, other: TokenCounts) -> TokenCounts:
+        """The counts of two calls; what neither says stays unsaid."""
+        return TokenCounts(*(_sum(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__))
+
     def reported(self, breakdown: Breakdown | None) -> UsageReported:
         asked, said = self.prompt_token_count, self.candidates_token_count
         found, thought = self.tool_use_prompt_token_count, self.thoughts_token_count
@@ -153,6 +161,10 @@ class TokenCounts(Struct, gc=False, rename="camel"):
             reasoning_tokens=thought,
             breakdown=breakdown,
         )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)
 
 
 class Chunk(Struct, gc=False, rename="camel"):
@@ -212,6 +224,13 @@ def breakdown_of(data: bytes) -> Breakdown | None:
     if not (heard or spoken):
         return None
     return Breakdown(audio_input_tokens=heard, cached_audio_tokens=min(cached, heard), audio_output_tokens=spoken)
+
+
+def both(one: Breakdown | None, other: Breakdown | None) -> Breakdown | None:
+    """What of two calls' counts is audio."""
+    if one is None or other is None:
+        return one or other
+    return Breakdown(**{name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__})
 
 
 def _audio_tokens(counts: list[ModalityCount]) -> int:

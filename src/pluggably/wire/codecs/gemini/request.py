@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from pluggably.domain.generation import (
+    Effort,
     EmbeddingParameters,
     GenerationRequest,
     JsonFormat,
@@ -48,6 +49,8 @@ _CONFIG = {
 _STEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@~-]{0,199}")
 # "Must start with a letter or an underscore": FunctionDeclaration.
 _FUNCTION_NAME = re.compile(r"[A-Za-z_]")
+# google-genai 3.4.0, ThinkingLevel: all that there are.
+_LEVELS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -120,9 +123,12 @@ def _config(
     parameters: TextParameters, options: GeminiOptions, rule: ModelRule, omissions: Omissions, backend: str
 ) -> JsonObject:
     config: JsonObject = {}
+    lacks = options.lacks_of(rule)
     for ours, theirs in _CONFIG.items():
         wanted = getattr(parameters, ours)
-        if wanted is not None:
+        if wanted is not None and ours in lacks:
+            omissions.parameter(ours)
+        elif wanted is not None:
             config[theirs] = wanted
     if parameters.min_p is not None:
         omissions.parameter("min_p")
@@ -140,7 +146,7 @@ def _config(
     if stops:
         config["stopSequences"] = stops
     if parameters.logprobs is not None:
-        if "logprobs" in options.lacks_of(rule):
+        if "logprobs" in lacks:
             omissions.parameter("logprobs")
         else:
             config["responseLogprobs"] = True
@@ -164,8 +170,8 @@ def _put_thinking(
             if effort != "none":
                 omissions.no_effort()
             effort = None
-        elif known or effort == "none":
-            effort = omissions.effort(effort, known)
+        else:
+            effort = omissions.effort(effort, known or _LEVELS)
     if effort is not None and effort in rule.budgets:
         thinking["thinkingBudget"] = rule.budgets[effort]
     elif effort is not None:

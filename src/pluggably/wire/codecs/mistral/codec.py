@@ -5,8 +5,9 @@ Here is the life of one attempt: its call, and its answer as events. The bodies 
 
 What surprises: content may be a list of chunks, and in a stream now a text and now a list. Thoughts are reasoning; a
 signature of them, or what else is no text, is kept in the `provider_state`. References are annotations of the text that
-they follow, and a chunk of any other kind is a `provider_item`. An answer whose beginning the client gave repeats it,
-and here does not. A stream is good only with a finish reason and its mark, `data: [DONE]`.
+they follow, and a chunk of any other kind is a `provider_item`. So are calls that Mistral answers itself, and their
+results; in a stream each time that the model speaks again has a usage of its own. An answer whose beginning the client
+gave repeats it, and here does not. A stream is good only with a finish reason and its mark, `data: [DONE]`.
 
 Source: docs.mistral.ai/api/endpoint/chat, …/endpoint/embeddings and …/capabilities/reasoning (2026-11); the types of
 mistralai 3.7.0.
@@ -48,6 +49,7 @@ from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.mistral.reply import (
     FINISH_REASONS,
     Delta,
+    HostedTools,
     PrefixCut,
     decode_completion,
     is_plain_thinking,
@@ -55,12 +57,15 @@ from pluggably.wire.codecs.mistral.reply import (
 )
 from pluggably.wire.codecs.mistral.request import chat_body, embeddings_body
 from pluggably.wire.codecs.openai.calls import OpenCalls
-from pluggably.wire.codecs.openai.reply import Scores, TokenCounts, decode_embeddings, scores_of
-from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
+from pluggably.wire.embedding_calls import EmbeddingCalls, summed
 from pluggably.wire.faults import Asked
 from pluggably.wire.framing import whole_stream
 
 _REFERENCES = ("reference", "tool_reference")
+# What stands for the id in the further pieces of a streamed call, at models that are passed on
+# (github.com/langchain-ai/langchainjs/pull/11505, 2026-08), and in the type ToolCall of mistralai 3.7.0.
+_NO_ID = "null"
 
 
 class MistralCodec:
@@ -74,8 +79,13 @@ class MistralCodec:
         self._calls = OpenCalls(self._items)
         self._prefix = PrefixCut({})
         self._thinking: JsonObject = {}  # the chunk that the open reasoning adds up to
+        self._hosted = HostedTools()
+        self._message: int | None = None  # of an answer of several messages, the one that is told
+        self._role = "assistant"
         self._finish_reason: str | None = None
         self._usage: UsageReported | None = None
+        self._used_before: UsageReported | None = None  # by what the model said before it spoke again
+        self._counted: int | None = None
         self._completed = False
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,9 +125,14 @@ class MistralCodec:
         if completion.is_error:
             raise fault_in_answer(msgspec.json.decode(reply.body), self._asked)
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
-        if choice is None or choice.message is None:
+        if choice is None or (choice.message is None and not choice.messages):
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
-        events = self._take(choice.message, choice.logprobs)
+        if choice.finish_reason == "error":
+            return Step(self._count(completion.usage), error=self._broken_off())
+        events = self._take(choice.message, choice.logprobs) if choice.message is not None else []
+        for place, message in enumerate(choice.messages or ()):
+            message.index = place
+            events += self._take(message, None)
         events += self._count(completion.usage)
         self._finish_reason = choice.finish_reason or "stop"  # a whole answer is complete by its form
         return Step(events + self._end())
@@ -176,15 +191,21 @@ class MistralCodec:
             return NOTHING
         if self._finish_reason is None:
             raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
+        if self._finish_reason == "error":
+            raise self._broken_off()
         return Step(self._end())
 
+    def _broken_off(self) -> BackendError:
+        return BackendError(f"{self._asked.backend} broke off its answer with an error.")
+
     def _end(self) -> list[Event]:
-        """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason == "error":
-            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
-        has_calls = self._items.has_tool_calls
+        """The last events of a good answer."""
         rest = self._prefix.rest()
-        events = (self._items.text(rest) if rest else []) + self._items.close()
+        events = (self._items.text(rest) if rest else []) + self._settled()
+        for piece in self._hosted.left():
+            events += self._call(piece)
+        has_calls = self._items.has_tool_calls
+        events += self._items.close()
         reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, self._asked.backend)
@@ -197,8 +218,34 @@ class MistralCodec:
     def _take(self, delta: Delta, scores: Scores | None) -> list[Event]:
         """The events of a message, or of a piece of one."""
         content = delta.content
+        if delta.index is not None or self._message is not None or delta.role == "tool":
+            return self._one_of_several(delta, scores)
         if isinstance(content, str) and content and scores is None and delta.tool_calls is None:
             return self._text(content)
+        events = self._said(content, scores)
+        for piece in delta.tool_calls or ():
+            events += self._call(piece)
+        return events
+
+    def _one_of_several(self, delta: Delta, scores: Scores | None) -> list[Event]:
+        """One of the messages of an answer in which Mistral's own tools were at work, or a piece of one."""
+        message = self._message
+        if message is None or (delta.index is not None and delta.index != message):
+            self._message = message = delta.index or 0
+            self._role = delta.role or "assistant"
+        if self._role == "tool":
+            self._hosted.result(message, delta)
+            return []
+        events = self._settled()
+        for piece in delta.tool_calls or ():
+            self._hosted.call(message, piece)
+        return events + self._said(delta.content, scores)
+
+    def _settled(self) -> list[Event]:
+        settled = self._hosted.settled()
+        return [event for each in settled for event in self._items.whole(ProviderItem(self._asked.backend, each))]
+
+    def _said(self, content: str | list[JsonObject] | None, scores: Scores | None) -> list[Event]:
         events: list[Event] = []
         scored = scores_of(scores)
         if isinstance(content, list):
@@ -208,9 +255,12 @@ class MistralCodec:
             events += self._text(content, scored)
         if scored and not isinstance(content, str):
             events += self._text("", scored)
-        for piece in delta.tool_calls or ():
-            events += self._calls.take(piece, self._asked.backend)
         return events
+
+    def _call(self, piece: CallPiece) -> list[Event]:
+        if piece.id == _NO_ID:
+            piece.id = None
+        return self._calls.take(piece, self._asked.backend)
 
     def _chunk(self, chunk: JsonObject) -> list[Event]:
         kind = chunk.get("type")
@@ -243,8 +293,15 @@ class MistralCodec:
         return events
 
     def _count(self, counts: TokenCounts | None) -> list[Event]:
-        usage = counts.reported() if counts is not None else None
-        if usage is None or usage == self._usage:
+        if counts is None:
+            return []
+        if self._usage is not None and self._message != self._counted:
+            self._used_before = self._usage
+        self._counted = self._message
+        usage = counts.reported()
+        if self._used_before is not None:
+            usage = summed(self._used_before, usage)
+        if usage == self._usage:
             return []
         self._usage = usage
         return [usage]

@@ -3,7 +3,8 @@
 What surprises: Mistral is strict about who follows whom and what a call is named. A message of the user may not
 follow the result of a tool, so the assistant is made to say a word between them; the id of a call has nine letters
 and digits, so another vendor's becomes one, the same in each place; and a last word of the assistant's is the
-beginning of its answer only where the message says so. Documents and audio go by URL, also where they are data.
+beginning of its answer only where the message says so. Documents and audio go by URL, also where they are data. What
+Mistral's own tools did within an answer goes back as messages between what the answer says.
 
 Source: docs.mistral.ai/api/endpoint/chat and …/capabilities/reasoning, …/vision, …/audio, …/document_ai (2026-11);
 the types of mistralai 3.7.0.
@@ -114,7 +115,7 @@ class Messages:
         if isinstance(content, str) and message.role != "tool":
             return [{"role": message.role, "content": content}]
         if message.role == "assistant" and not isinstance(content, str):
-            return [self._assistant(content, pointer)]
+            return self._assistant(content, pointer)
         results, others = told_apart(message, pointer)
         theirs = [self._result(part, place) for part, place in results]
         chunks: list[JsonObject] = []
@@ -161,7 +162,9 @@ class Messages:
         theirs: JsonObject = {"role": "tool", "tool_call_id": call_id(part.tool_call_id), "content": content}
         return merged(theirs, own_options(part.provider_options, self._backend))
 
-    def _assistant(self, parts: Sequence[Part], pointer: str) -> JsonObject:
+    def _assistant(self, parts: Sequence[Part], pointer: str) -> list[JsonObject]:
+        """One message, or several where Mistral's own tools were at work in it."""
+        messages: list[JsonObject] = []
         chunks: list[JsonObject] = []
         calls: list[JsonObject] = []
         for index, part in enumerate(parts):
@@ -178,14 +181,28 @@ class Messages:
                 function = {"name": part.name, "arguments": part.arguments or "{}"}
                 call: JsonObject = {"id": call_id(part.id), "type": "function", "function": function}
                 calls.append(merged(call, own_options(part.provider_options, self._backend)))
+            elif isinstance(part, ProviderItem) and self._is_of_hosted_tools(part):
+                if part.data["role"] == "assistant":
+                    calls += part.data["tool_calls"]
+                    continue
+                if chunks or calls:
+                    messages.append(_answer(chunks, calls))
+                    chunks, calls = [], []
+                messages.append(dict(part.data))
             elif isinstance(part, ProviderItem):
                 chunks += self._omissions.own_item(part, place)
             else:
                 raise no_part_of_an_answer(part, self._backend, place)
-        message: JsonObject = {"role": "assistant", "content": plain(chunks) if chunks or not calls else None}
-        if calls:
-            message["tool_calls"] = calls
-        return message
+        return [*messages, _answer(chunks, calls)] if chunks or calls or not messages else messages
+
+    def _is_of_hosted_tools(self, part: ProviderItem) -> bool:
+        """Whether an item is of what `reply.HostedTools` tells: calls, or the result of one."""
+        data = part.data
+        if part.provider != self._backend or not isinstance(data, dict):
+            return False
+        return data.get("role") == "tool" or (
+            data.get("role") == "assistant" and isinstance(data.get("tool_calls"), list)
+        )
 
     def _thoughts(self, part: Reasoning, pointer: str) -> list[JsonObject]:
         state = part.provider_state
@@ -195,6 +212,13 @@ class Messages:
             return [state.data]
         self._omissions.foreign_reasoning(state, pointer)
         return []
+
+
+def _answer(chunks: list[JsonObject], calls: list[JsonObject]) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": plain(chunks) if chunks or not calls else None}
+    if calls:
+        message["tool_calls"] = calls
+    return message
 
 
 def call_id(given: str) -> str:

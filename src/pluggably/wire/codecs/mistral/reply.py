@@ -1,10 +1,11 @@
 """Answers on Mistral's wire, as far as we read them: whole completions, and the chunks of a stream.
 
 What surprises: the content of an answer is a text, or a list of chunks of many kinds; chunks stay objects, because
-some are handed on and back as they came. Counts, scores and pieces of calls are those of OpenAI's wire.
+some are handed on and back as they came. An answer in which Mistral's own tools were at work is several messages:
+calls, their results, and what is said of them. Counts, scores and pieces of calls are those of OpenAI's wire.
 
-Source: docs.mistral.ai/api/endpoint/chat and …/capabilities/reasoning, …/citations (2026-11); the types of mistralai
-3.7.0.
+Source: docs.mistral.ai/api/endpoint/chat and …/capabilities/reasoning, …/citations, …/cookbooks/
+mistral-connectors-05-connectors-in-completions (2026-11); the types of mistralai 3.7.0.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import FinishReason, JsonObject
+from pluggably.wire.codec import json_body
 from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts
 
 # `error` is no answer, and stands in the codec.
@@ -27,16 +29,21 @@ FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class Delta(Struct, gc=False):
-    """What one choice says: a whole message, or a piece of it."""
+    """What one choice says: a whole message, or a piece of it. `index`: "if the completion returns multiple messages,
+    this is to specify which message this delta is for" (mistralai 3.7.0, deltamessage.py)."""
 
     content: str | list[JsonObject] | None = None
     tool_calls: list[CallPiece] | None = None
+    role: str | None = None
+    index: int | None = None
+    tool_call_id: str | None = None
 
 
 class Choice(Struct, gc=False):
     index: int = 0
     delta: Delta | None = None
     message: Delta | None = None
+    messages: list[Delta] | None = None
     finish_reason: str | None = None
     logprobs: Scores | None = None
 
@@ -54,6 +61,60 @@ class Completion(Struct, gc=False):
     @property
     def is_error(self) -> bool:
         return self.object == "error" or self.choices is None
+
+
+class HostedTools:
+    """The calls that Mistral answers itself, in the midst of an answer, and their results. Whose a call is shows only
+    when a result of Mistral's comes or none does, so the calls of an answer of several messages wait for that."""
+
+    def __init__(self) -> None:
+        # By the message that they stand in, and their place there: the pieces of each.
+        self._calls: dict[tuple[int, int | None], list[CallPiece]] = {}
+        self._results: dict[int, JsonObject] = {}
+
+    def call(self, message: int, piece: CallPiece) -> None:
+        self._calls.setdefault((message, piece.index), []).append(piece)
+
+    def result(self, message: int, delta: Delta) -> None:
+        """A message of the role `tool`, or a piece of one."""
+        result = self._results.setdefault(message, {"role": "tool", "tool_call_id": delta.tool_call_id, "content": ""})
+        content = delta.content or ""
+        if isinstance(result["content"], str) and isinstance(content, str):
+            result["content"] += content
+        else:
+            result["content"] = [*_chunks_of(result["content"]), *_chunks_of(content)]
+
+    def settled(self) -> list[JsonObject]:
+        """The calls that have results, and these, as the messages that go back."""
+        if not self._results:
+            return []
+        results, self._results = list(self._results.values()), {}
+        answered = {result["tool_call_id"] for result in results}
+        keys = [key for key, pieces in self._calls.items() if pieces[0].id in answered]
+        calls = [_whole_call(self._calls.pop(key)) for key in keys]
+        return [{"role": "assistant", "tool_calls": calls}, *results] if calls else results
+
+    def left(self) -> list[CallPiece]:
+        """The pieces of the calls that are the client's to answer."""
+        pieces = [piece for each in self._calls.values() for piece in each]
+        self._calls = {}
+        return pieces
+
+
+def _chunks_of(content: str | list[JsonObject]) -> list[JsonObject]:
+    if isinstance(content, list):
+        return content
+    return [{"type": "text", "text": content}] if content else []
+
+
+def _whole_call(pieces: list[CallPiece]) -> JsonObject:
+    name, arguments = "", ""
+    for piece in pieces:
+        if piece.function is not None:
+            name = name or piece.function.name or ""
+            given = piece.function.arguments or ""
+            arguments += given if isinstance(given, str) else json_body(given).decode()
+    return {"id": pieces[0].id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 class PrefixCut:

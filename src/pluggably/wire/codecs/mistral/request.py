@@ -40,13 +40,21 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     if asked is not None:
         known = efforts_of(options.efforts, options.model_rules, model)
         if "reasoning" in lacks:
-            omissions.no_effort()
+            if asked.effort != "none":
+                omissions.no_effort()
         elif (effort := omissions.effort(asked.effort, known) if known else asked.effort) is not None:
             value["reasoning_effort"] = effort
     put_tools(value, request, lacks, omissions, backend)
     put_response_format(value, request, lacks, backend)
-    merge_own(value, request.provider_options.get(backend), backend)
+    merge_own(value, _with_tools(request.provider_options.get(backend), value), backend)
     return Body(value, omissions, origins)
+
+
+def _with_tools(own: JsonObject | None, value: JsonObject) -> JsonObject | None:
+    """The request's own options, whose `tools`, connectors and the like, stand beside the functions."""
+    if own and isinstance(own.get("tools"), list) and "tools" in value:
+        return {**own, "tools": [*value["tools"], *own["tools"]]}
+    return own
 
 
 def embeddings_body(request: GenerationRequest, model: str, backend: str, options: MistralOptions) -> Body:

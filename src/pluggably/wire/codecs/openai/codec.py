@@ -13,7 +13,9 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-from typing import ClassVar
+import base64
+import binascii
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -42,11 +44,9 @@ from pluggably.wire.codec import (
     settled_reason,
 )
 from pluggably.wire.codecs.openai.calls import OpenCalls
-from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.codecs.openai.reply import (
-    BROKEN_OFF,
-    FINISH_REASONS,
     CallPiece,
     Delta,
     Scores,
@@ -55,12 +55,13 @@ from pluggably.wire.codecs.openai.reply import (
     decode_chunk,
     decode_completion,
     decode_embeddings,
+    ended,
+    is_broken_off,
     scores_of,
 )
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
+from pluggably.wire.faults import Asked, shown
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 
@@ -76,6 +77,7 @@ class OpenAICodec:
         self._calls = OpenCalls(self._items)
         self._late_details: list[JsonObject] = []
         self._extras: JsonObject = {}
+        self._sound: list[str] = []
         self._finish_reason: str | None = None
         self._usage: UsageReported | None = None
         self._completed = False
@@ -111,22 +113,23 @@ class OpenAICodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         if reply.body[:1] == b"[":  # an error of Google's, in the list that its stream would be
             raise self._fault_told(msgspec.json.decode(reply.body)[0])
         completion = decode_completion(reply.body)
+        usage = self._count(completion.usage)
         if completion.error is not None:
-            raise self._fault_told(msgspec.json.decode(reply.body))
+            return failed(usage, self._fault_told(msgspec.json.decode(reply.body)))
         choice = next((choice for choice in completion.choices or () if choice.index == 0), None)
+        if choice is not None and choice.error is not None:
+            return failed(usage, self._fault_told({"error": choice.error}))
         if choice is None or choice.message is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without a message.")
-        events = self._take(choice.message, choice.logprobs)
-        events += self._count(completion.usage)
         self._search_results = completion.search_results or []
         # A whole answer is complete by its form, so a missing reason is no sign of a cut.
         self._finish_reason = choice.finish_reason or "stop"
-        return Step(events + self._end())
+        if is_broken_off(self._finish_reason):
+            return failed(usage, self._broken_off())
+        return Step([*self._take(choice.message, choice.logprobs, whole=True), *usage, *self._end()])
 
     def _begin_embeddings(self, url: str, value: JsonObject, texts_field: str = "input") -> HttpCall:
         self._embeddings = EmbeddingCalls(
@@ -143,7 +146,7 @@ class OpenAICodec:
         answer = decode_embeddings(body)
         if answer.error is not None:
             raise self._fault_told(msgspec.json.decode(body))
-        usage = answer.usage.reported() if answer.usage is not None else None
+        usage = answer.usage.reported(cost_in_usd=self._options.cost_in_usd) if answer.usage is not None else None
         step = self._embeddings.received(answer.in_order(), usage)
         if step.next is not None:
             self._asked = msgspec.structs.replace(self._asked, origins=self._embeddings.under_way)
@@ -159,22 +162,28 @@ class OpenAICodec:
             return NOTHING  # a keep-alive; events have no names on this wire, so one that has may be somebody's ping
         chunk = decode_chunk(data)
         if chunk.error is not None or frame.kind == "error":
-            raise self._fault_told(msgspec.json.decode(data))
+            return failed(self._count(chunk.usage), self._fault_told(msgspec.json.decode(data)))
         events: list[Event] = []
+        counts, error = chunk.usage, None
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # of several choices the first one is the answer; `n` is no parameter of ours
             if choice.delta is not None:
                 more = self._take(choice.delta, choice.logprobs)
                 events = events + more if events else more
+            elif choice.message is not None and self._items.is_empty:  # the whole answer, in the other form
+                events += self._take(choice.message, choice.logprobs, whole=True)
             if choice.finish_reason:  # "" is null at some servers
                 self._finish_reason = choice.finish_reason
+            counts, error = counts or choice.usage, choice.error
         if chunk.search_results is not None:
             self._search_results = chunk.search_results
-        if chunk.usage is not None:
-            events += self._count(chunk.usage)
-        elif chunk.x_groq is not None:
-            events += self._count(chunk.x_groq.usage)
+        if chunk.x_groq is not None:
+            counts, error = counts or chunk.x_groq.usage, error or chunk.x_groq.error
+        if counts is not None:
+            events += self._count(counts)
+        if error is not None:
+            return failed(events, self._fault_told({"error": error}))
         return Step(events) if events else NOTHING
 
     def finish(self) -> Step:
@@ -198,19 +207,30 @@ class OpenAICodec:
             raise BackendInvalidResponse(f"{self._asked.backend} ended its stream without a finish reason.")
         return Step(self._end())
 
+    def _broken_off(self) -> PluggablyError:
+        return BackendError(
+            f"{self._asked.backend} broke off its answer with an error.", backend_code=shown(self._finish_reason, 100)
+        )
+
     def _end(self) -> list[Event]:
         """The last events of a good answer. Raises: BackendError where the vendor says that it is none."""
-        if self._finish_reason in BROKEN_OFF:
-            raise BackendError(f"{self._asked.backend} broke off its answer with an error.")
+        if is_broken_off(self._finish_reason):
+            raise self._broken_off()
         has_calls = self._items.has_tool_calls
         events = self._last_prose()
         events += self._items.close()
         if self._late_details:
             state = ProviderState(self._asked.backend, self._late_details)
             events += self._items.whole(Reasoning(provider_state=state))
+        if self._sound:
+            self._extras["audio"]["data"] = _sound_of(self._sound)
+        if self._calls.custom:
+            self._extras["tool_calls"] = list(self._calls.custom.values())
         if self._extras:
             events += self._items.whole(ProviderItem(self._asked.backend, self._extras))
-        reason = settled_reason(FINISH_REASONS.get(self._finish_reason or "", "stop"), has_calls=has_calls)
+        told, warned = ended(self._finish_reason, self._asked.backend)
+        events += warned
+        reason = settled_reason(told, has_calls=has_calls)
         if reason == "stop":
             events += ignored_tool_choice(self._request, self._asked.backend)
         self._completed = True
@@ -233,11 +253,14 @@ class OpenAICodec:
 
     # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _take(self, delta: Delta, scores: Scores | None) -> list[Event]:
-        """The events of a message, or of a piece of one. The order is that in which models speak."""
+    def _take(self, delta: Delta, scores: Scores | None, *, whole: bool = False) -> list[Event]:
+        """The events of a message, `whole` or a piece of one. The order is that in which models speak."""
         items = self._items
         thought = delta.reasoning_content or delta.reasoning
         content = delta.content
+        parts: list[JsonObject] | None = None
+        if isinstance(content, list):
+            parts, content = content, None
         if self._think_tags is not None and content:
             tagged, content = self._think_tags.split(content)
             thought = tagged or thought
@@ -245,44 +268,83 @@ class OpenAICodec:
             return items.text(content)
         events: list[Event] = []
         if delta.reasoning_details:
-            events += self._take_details(delta.reasoning_details, thought)
+            events += self._take_details(delta.reasoning_details, thought, whole)
         elif thought:
             events += items.reasoning(thought)
+        if parts:
+            events += self._take_parts(parts)
         if content or (scores is not None and scores.content):
-            events += items.text(content or "", scores_of(scores))
+            events += items.text(content or "", scores_of(scores, self._request.text.logprobs))
         if delta.annotations:
             events += items.text("")
             items.attached.setdefault("annotations", []).extend(delta.annotations)
         if delta.refusal:
             events += items.refusal(delta.refusal)
-        for piece in delta.tool_calls or ():
+        for place, piece in enumerate(delta.tool_calls or ()):
+            if piece.custom is not None:
+                self._calls.take_custom(piece)
+                continue
+            if place == 0 and delta.extra_content and piece.extra_content is None:
+                piece.extra_content = delta.extra_content
             events += self._calls.take(piece, self._asked.backend)
         if delta.function_call is not None:
             legacy = CallPiece(index=_LEGACY_CALL, function=delta.function_call)
             events += self._calls.take(legacy, self._asked.backend)
-        if delta.audio is not None:
-            self._extras["audio"] = _joined(self._extras.get("audio"), delta.audio)
-        if delta.images:
-            self._extras["images"] = [*self._extras.get("images", ()), *delta.images]
+        self._keep(delta, whole)
         return events
 
-    def _take_details(self, details: list[JsonObject], thought: str | None) -> list[Event]:
+    def _keep(self, delta: Delta, whole: bool) -> None:
+        """What has no form of ours, kept for the end."""
+        if delta.audio is not None:
+            self._take_audio(delta.audio, whole)
+        if delta.images:
+            self._extras["images"] = [*self._extras.get("images", ()), *delta.images]
+
+    def _take_parts(self, parts: list[JsonObject]) -> list[Event]:
+        """The content where it is a list: texts and thoughts; whatever else is kept beside the text, as an annotation.
+
+        Source: docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models, for thoughts with a
+        `summary`; docs.mistral.ai/capabilities/reasoning, for those with `thinking` (2026-11)."""
+        events: list[Event] = []
+        for part in parts:
+            kind = part.get("type")
+            if kind in ("text", "output_text"):
+                events += self._items.text(_text_in(part.get("text")))
+            elif kind in ("thinking", "reasoning"):
+                said = next((part[key] for key in ("thinking", "summary", "text", "reasoning") if part.get(key)), "")
+                events += self._items.reasoning(_text_in(said))
+            else:
+                events += self._items.text("")
+                self._items.attached.setdefault("annotations", []).append(part)
+        return events
+
+    def _take_audio(self, audio: JsonObject, whole: bool) -> None:
+        """Spoken audio. Of a stream each piece of `data` is base64 by itself."""
+        if whole:
+            self._extras["audio"] = audio
+            return
+        data = audio.get("data")
+        if isinstance(data, str):
+            self._sound.append(data)
+        self._extras["audio"] = _joined(self._extras.get("audio"), audio)
+
+    def _take_details(self, details: list[JsonObject], thought: str | None, whole: bool) -> list[Event]:
         """OpenRouter's reasoning blocks, which are to be handed back as they came, beside their text."""
         text = thought or "".join(str(block.get("text") or block.get("summary") or "") for block in details)
         items = self._items
         if not text and not items.is_open(Reasoning) and not items.is_empty:
             # They belong to what is being said, such as the signature of a tool call; an item of reasoning in the
             # midst of it would split it.
-            _merge_blocks(self._late_details, details)
+            _add_blocks(self._late_details, details, whole)
             return []
         events = items.reasoning(text)
         state = items.attached.setdefault("provider_state", ProviderState(self._asked.backend, []))
-        _merge_blocks(state.data, details)
+        _add_blocks(state.data, details, whole)
         return events
 
     def _count(self, counts: TokenCounts | None) -> list[Event]:
         """Some servers repeat the usage with every chunk; it is told when it changes."""
-        usage = counts.reported() if counts is not None else None
+        usage = counts.reported(cost_in_usd=self._options.cost_in_usd) if counts is not None else None
         if usage is None or usage == self._usage:
             return []
         self._usage = usage
@@ -301,22 +363,48 @@ def _is_plain(delta: Delta) -> bool:
     )
 
 
-def _merge_blocks(whole: list[JsonObject], pieces: list[JsonObject]) -> None:
-    """Joins the pieces of OpenRouter's streamed reasoning blocks, which carry the block's type and index."""
+def _add_blocks(blocks: list[JsonObject], pieces: list[JsonObject], whole: bool) -> None:
+    """Adds OpenRouter's reasoning blocks: as they stand where they came whole; of a stream the pieces of one joined."""
     for piece in pieces:
-        last = whole[-1] if whole else {}
-        if last and (last.get("type"), last.get("index")) == (piece.get("type"), piece.get("index")):
-            whole[-1] = _joined(last, piece)
+        if not whole and blocks and _goes_on(blocks[-1], piece):
+            blocks[-1] = _joined(blocks[-1], piece)
         else:
-            whole.append(piece)
+            blocks.append(piece)
+
+
+def _goes_on(block: JsonObject, piece: JsonObject) -> bool:
+    """Whether a piece belongs to the block before it. Only texts come in pieces: of two encrypted blocks each is whole,
+    whatever index they have. A signature ends its block."""
+    if piece.get("type") not in ("reasoning.text", "reasoning.summary"):
+        return False
+    if any(block.get(key) != piece.get(key) for key in ("type", "index")):
+        return False
+    if block.get("id") and piece.get("id") and block["id"] != piece["id"]:
+        return False
+    return not (block.get("signature") and (piece.get("text") or piece.get("summary")))
 
 
 def _joined(whole: JsonObject | None, piece: JsonObject) -> JsonObject:
     """One object from its streamed pieces: texts grow, other values are replaced by those that come later."""
     joined = dict(whole or {})
     for key, value in piece.items():
-        if key in ("text", "summary", "data", "transcript") and isinstance(value, str):
+        if key in ("text", "summary", "transcript") and isinstance(value, str):
             joined[key] = (joined.get(key) or "") + value
         elif value is not None:
             joined[key] = value
     return joined
+
+
+def _sound_of(pieces: list[str]) -> str:
+    """The base64 of all bytes; of one text that was cut anywhere, that text."""
+    try:
+        return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
+    except binascii.Error:
+        return "".join(pieces)
+
+
+def _text_in(said: Any) -> str:
+    """A text, or those of a list of parts."""
+    if isinstance(said, list):
+        return "".join(_text_in(part.get("text")) for part in said)
+    return msgspec.convert(said or "", str)

@@ -10,12 +10,14 @@ Source: developers.openai.com/docs/guides/error-codes and …/guides/rate-limits
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from pluggably.domain.generation import Event
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
@@ -31,7 +33,7 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply, Step, fault_by_status
 from pluggably.wire.faults import Asked, Meaning, duration_s, retry_after_s, shown
 
 _MAX_EXCERPT = 120
@@ -93,6 +95,13 @@ _NO_MODEL_WORDS = re.compile(r"\bmodel\b.*(not found|not exist|not supported|no 
 # xAI refuses a wrong key with a status of 400: docs.x.ai/developers/debugging (2026-11).
 _REFUSED_KEY_WORDS = re.compile(r"\b(incorrect|invalid) api key", re.I)
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+# Groq's 400 for what its model wrote and not for what was asked: a call that cannot be read or fits no tool, and JSON
+# that does not fit its schema. Another try, or another model, may do better: console.groq.com/docs/tool-use/
+# local-tool-calling and …/structured-outputs, "Error Handling" (2026-11).
+_MODELS_FAILURE = {"tool_use_failed", "json_validate_failed"}
+# llama.cpp's server answers 500 where a call in the conversation has arguments that are no JSON
+# (common/chat.cpp, 2026-11). Every try fails alike, at every server, so it is no failure of this one.
+_REQUEST_WORDS = re.compile(r"^Failed to parse tool call arguments as JSON")
 
 # Groq's flex tier "is at capacity": console.groq.com/docs/errors
 _FLEX_FULL = 498
@@ -168,6 +177,13 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     return fault
 
 
+def failed(used: Sequence[Event], fault: PluggablyError) -> Step:
+    """An answer that ended in an error, after the events that tell what it used. Raises: the error, where none do."""
+    if not used:
+        raise fault
+    return Step(used, error=fault)
+
+
 # ── which error ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -201,6 +217,8 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
             retry_s = duration_s(wait.group(1).replace(" ", ""))
         return BackendRateLimited(said, retry_after_s=retry_s, **facts)
     if meaning == "request":
+        if words & _MODELS_FAILURE:
+            return BackendError(said, **facts)
         if words & _UNSUPPORTED:
             return UnsupportedParameter(said, pointer=pointer)
         return InvalidRequest(said, pointer=pointer)
@@ -231,6 +249,8 @@ def _meaning(complaint: Complaint, own: Mapping[str, Meaning]) -> Meaning | None
     if words & _RATE or status in (429, _FLEX_FULL):
         return "rate"
     if status in (400, 422) or (status is None and "invalid_request_error" in words):
+        return "request"
+    if status == 500 and _REQUEST_WORDS.match(complaint.message):
         return "request"
     return None
 
@@ -276,13 +296,32 @@ def _complaint(value: Any, status: int | None) -> Complaint:
     metadata = error.get("metadata")
     return Complaint(
         status=status,
-        message=shown(error.get("message") or error.get("detail") or ""),
+        message=_with_raw(shown(error.get("message") or error.get("detail") or ""), metadata),
         words={str(word).lower() for word in (code, kind) if isinstance(word, str | int)},
         code=shown(code if isinstance(code, str) and code else kind or code or "", 100) or None,
         param=param if isinstance(param, str) else None,
         # openrouter.ai/docs/api/reference/errors-and-debugging, "Moderation errors"
         moderated=isinstance(metadata, dict) and ("reasons" in metadata or "flagged_input" in metadata),
     )
+
+
+def _with_raw(message: str, metadata: Any) -> str:
+    """OpenRouter's message with the words of the provider behind it, beside which its own "Provider returned error"
+    says nothing: openrouter.ai/docs/api/reference/errors-and-debugging, "Provider Errors" (2026-11)."""
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw.lstrip()[:1] in ("{", "["):
+        with suppress(msgspec.DecodeError, RecursionError):  # cut, or no JSON after all: told as it stands
+            raw = msgspec.json.decode(raw)
+    told = shown(_words_of(raw))
+    return shown(f"{message}: {told}" if message and told else message or told)
+
+
+def _words_of(raw: Any) -> Any:
+    """The message in a provider's error, which has one of the usual forms; else all of it."""
+    first = raw[0] if isinstance(raw, list) and raw else raw
+    error = first.get("error", first) if isinstance(first, dict) else first
+    message = error.get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) and message else raw
 
 
 def pointer_of(param: str | None, asked: Asked) -> str | None:

@@ -38,6 +38,7 @@ from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
     ResultMedia,
     UserPart,
+    arguments_text,
     merged,
     no_part_of_an_answer,
     own_options,
@@ -56,7 +57,7 @@ _AUDIO_FORMATS = {
 }
 # What the Responses wire leaves on a text or a tool call, to have it back (`openai_responses`). The conversation may go
 # on with a model of the same provider that speaks this wire, which would refuse it.
-_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async"})
+_RESPONSES_ONLY = frozenset({"phase", "namespace", "caller", "async", "thought_signature"})
 
 
 class Messages:
@@ -153,7 +154,7 @@ class Messages:
             if isinstance(part, Text):
                 content.append(merged({"type": "text", "text": part.text}, self._own_of_answer(part)))
             elif isinstance(part, ToolCall):
-                calls.append(self._call(part))
+                calls.append(self._call(part, place))
             elif isinstance(part, Refusal):
                 kind = "refusal" if self._options.refusal_parts else "text"
                 content.append({"type": kind, kind: part.text})
@@ -170,17 +171,25 @@ class Messages:
         message: JsonObject = {"role": "assistant", "content": plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls
-        if self._options.reasoning_back and (thoughts or (calls and self._options.reasoning_beside_calls)):
-            message[self._options.reasoning_back] = "".join(thoughts)
+        reasoning = "".join(thoughts) or (self._options.reasoning_filler if calls else None)
+        if self._options.reasoning_back and reasoning is not None:
+            message[self._options.reasoning_back] = reasoning
         if states:
             message["reasoning_details"] = states
+        needed = self._options.foreign_calls
+        if needed and calls and not any(call.keys() & needed for call in calls):
+            merged(calls[0], needed)
+        calls += extras.pop("tool_calls", ())
         if calls:
             message["tool_calls"] = calls
         return merged(message, extras)
 
-    def _call(self, part: ToolCall) -> JsonObject:
-        # Empty arguments are no JSON, and servers parse them.
-        function = {"name": part.name, "arguments": part.arguments or "{}"}
+    def _call(self, part: ToolCall, pointer: str) -> JsonObject:
+        if self._options.any_arguments and part.arguments:
+            arguments = part.arguments
+        else:
+            arguments = arguments_text(part, self._omissions, pointer)
+        function = {"name": part.name, "arguments": arguments}
         id_ = short_id(part.id, self._options.call_id_limit)
         theirs: JsonObject = {"id": id_, "type": "function", "function": function}
         return merged(theirs, self._own_of_answer(part))

@@ -14,7 +14,7 @@ from msgspec import Struct
 from pluggably.domain.generation import Effort
 from pluggably.wire.embedding_calls import PerCall
 from pluggably.wire.faults import Meaning
-from pluggably.wire.lacks import EffortField, Lack, ModelRule
+from pluggably.wire.lacks import COMMON_EFFORTS, EffortField, Lack, ModelRule
 from pluggably.wire.media import Input
 
 
@@ -27,14 +27,15 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # answer has no bound.
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     effort_field: EffortField = "reasoning_effort"
-    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
-    efforts: tuple[Effort, ...] = ()
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all, `max` among them.
+    efforts: tuple[Effort, ...] = COMMON_EFFORTS
     # The fields that turn reasoning off, where the effort `none` does not: `{"thinking": {"type": "disabled"}}`.
     effort_none: dict[str, Any] = {}
     # The field of an assistant message in which the server takes its reasoning back; None: nowhere.
     reasoning_back: Literal["reasoning_content", "reasoning"] | None = None
-    # Whether a message with tool calls must have that field, be it empty (DeepSeek, while it thinks).
-    reasoning_beside_calls: bool = False
+    # What stands in that field of a message with tool calls where there is no reasoning, since the server refuses a
+    # conversation without it; None: nothing, and no field.
+    reasoning_filler: str | None = None
     # Whether an answer that begins with `<think>` begins with reasoning, up to `</think>`.
     think_tags: bool = False
     # Whether a refusal goes back as a part of its own (OpenAI) or as text.
@@ -43,6 +44,8 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream_options: bool = True
     # Whether a stream ends with `data: [DONE]`. Without it the finish reason is the end mark.
     done_mark: bool = True
+    # Whether `usage.cost` is what the answer cost, in US dollars.
+    cost_in_usd: bool = False
     # How the numbers of embeddings are asked for; answers are understood in both forms. base64 is a fifth of the
     # bytes and decodes many times faster.
     embedding_encoding: Literal["float", "base64"] = "float"
@@ -59,6 +62,14 @@ class OpenAIOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # How many characters the id of a tool call may have; a longer one, which only another vendor can have given, is
     # replaced. None: no limit known.
     call_id_limit: int | None = None
+    # How many likely tokens must be asked for to be told log probabilities at all.
+    least_top_logprobs: int = 0
+    # Whether the arguments of a call may be any text, as models write it. Most servers want to read a JSON object in
+    # them, for their chat templates or for another vendor's wire.
+    any_arguments: bool = False
+    # Fields that the first call of a message must have, where none of its calls has them: other vendors' models made
+    # those.
+    foreign_calls: dict[str, Any] = {}
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "audio")
     lacks: tuple[Lack, ...] = ("top_k", "min_p")
     model_rules: tuple[ModelRule, ...] = ()

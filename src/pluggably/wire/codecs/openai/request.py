@@ -25,7 +25,16 @@ from pluggably.domain.generation import (
 from pluggably.errors import UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.openai.messages import Messages
 from pluggably.wire.codecs.openai.options import OpenAIOptions
-from pluggably.wire.lacks import Lack, check_format, check_tool_choice, efforts_of, lacks_of, rules_for
+from pluggably.wire.lacks import (
+    Lack,
+    check_format,
+    check_tool_choice,
+    check_tools,
+    effort_told,
+    efforts_of,
+    lacks_of,
+    rules_for,
+)
 from pluggably.wire.omissions import Body, Omissions
 from pluggably.wire.parts import merged, own_options, refuse_own
 
@@ -46,7 +55,9 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     """Raises: UnsupportedParameter, InvalidRequest."""
     omissions = Omissions(request, backend)
     asked = request.text.reasoning
-    lacks = lacks_of(options.lacks, options.model_rules, model, asked.effort if asked else None)
+    own = request.provider_options.get(backend)
+    effort = effort_told(own, asked.effort if asked else None, options.extra_body)
+    lacks = lacks_of(options.lacks, options.model_rules, model, effort)
     messages, origins = Messages(backend, options, omissions).build(request.messages)
     value: JsonObject = {**options.extra_body, "model": model, "messages": messages}
     if stream:
@@ -55,7 +66,7 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     _put_effort(value, request.text, model, options, lacks, omissions)
     put_tools(value, request, lacks, omissions, backend)
     put_response_format(value, request, lacks, backend)
-    merge_own(value, request.provider_options.get(backend), backend)
+    merge_own(value, own, backend)
     if stream and options.stream_options:
         given = value.get("stream_options")
         value["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}
@@ -109,7 +120,7 @@ def _put_text_parameters(
             omissions.parameter("logprobs")
         else:
             value["logprobs"] = True
-            value["top_logprobs"] = parameters.logprobs
+            value["top_logprobs"] = max(parameters.logprobs, options.least_top_logprobs)
 
 
 def _put_effort(
@@ -123,28 +134,25 @@ def _put_effort(
     if parameters.reasoning is None:
         return
     asked = parameters.reasoning.effort
-    known = efforts_of(options.efforts, options.model_rules, model)
-    field = options.effort_field
-    for rule in rules_for(options.model_rules, model):
-        field = rule.effort_field or field
     if "reasoning" in lacks:
         omissions.no_effort()
         return
     if asked == "none" and options.effort_none:
         value.update(options.effort_none)
         return
-    effort = omissions.effort(asked, known) if known else asked
-    if effort is None:
-        return
-    if field == "reasoning_effort":
-        value["reasoning_effort"] = effort
-    elif field == "reasoning":
-        value["reasoning"] = {"effort": effort}
-    else:
-        on = effort != "none"
+    field = options.effort_field
+    for rule in rules_for(options.model_rules, model):
+        field = rule.effort_field or field
+    if field in ("thinking", "enable_thinking"):
+        on = asked != "none"
         if on:
             omissions.effort_is_a_switch()
         value[field] = on if field == "enable_thinking" else {"type": "enabled" if on else "disabled"}
+        return
+    known = efforts_of(options.efforts, options.model_rules, model)
+    effort = omissions.effort(asked, known) if known else asked
+    if effort is not None:
+        value[field] = effort if field == "reasoning_effort" else {"effort": effort}
 
 
 def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[Lack], backend: str) -> None:
@@ -162,6 +170,7 @@ def put_tools(
 ) -> None:
     if not request.tools:
         return
+    check_tools(lacks, backend)
     value["tools"] = [_tool(tool, backend) for tool in request.tools]
     choice = request.tool_choice
     check_tool_choice(choice, lacks, backend)
@@ -188,7 +197,8 @@ def put_parallel_calls(
 
 
 def _tool(tool: Tool, backend: str) -> JsonObject:
-    function: JsonObject = {"name": tool.name, "parameters": tool.input_schema}
+    # Without a schema: `{}` is refused by DeepSeek and Groq, which want the type `object`.
+    function: JsonObject = {"name": tool.name, "parameters": tool.input_schema or {"type": "object", "properties": {}}}
     if tool.description:
         function["description"] = tool.description
     own = dict(own_options(tool.provider_options, backend))

@@ -44,7 +44,7 @@ from pluggably.wire.codec import (
     ignored_tool_choice,
     json_call,
 )
-from pluggably.wire.codecs.openai.faults import fault_in_answer, fault_of_reply
+from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.reply import logprobs_of
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 from pluggably.wire.codecs.openai_responses.reply import (
@@ -60,7 +60,6 @@ from pluggably.wire.codecs.openai_responses.reply import (
 )
 from pluggably.wire.codecs.openai_responses.request import is_streamed, responses_body
 from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
 
 
 class OpenAIResponsesCodec:
@@ -107,14 +106,12 @@ class OpenAIResponsesCodec:
     # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, reply: HttpReply) -> Step:
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         if reply.body[:1] == b"[":  # an error in a list, as Google's services have it
             raise fault_in_answer(msgspec.json.decode(reply.body)[0]["error"], self._asked)
         response = decode_response(reply.body)
         if response.output is None and response.error is None:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without any output.")
-        return Step(self._end(response, response.status or "completed"))
+        return self._end(response, response.status or "completed")
 
     # ── the answer, streamed ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,6 +129,9 @@ class OpenAIResponsesCodec:
         if event.type == "error" or frame.kind == "error":
             complaint = {"code": event.code, "message": event.message, "param": event.param}
             raise fault_in_answer(complaint, self._asked)
+        if event.type in _ENDS:
+            response = event.response or Response()
+            return self._end(response, response.status or event.type.removeprefix("response."))
         react = _REACTIONS.get(event.type)
         if react is None:
             return NOTHING  # progress of the vendor's own tools, what the deltas have told, and whatever is new
@@ -188,17 +188,13 @@ class OpenAIResponsesCodec:
         item = event.item or {}
         if item.get("type") == "message":
             self._messages[event.output_index] = msgspec.convert(item, Message)
-        elif item.get("type") == "function_call":
+        elif item.get("type") == "function_call" and not self._options.calls_when_whole:
             # Its arguments are left to the deltas, or to the whole item.
             return self._begin_call(event.output_index, msgspec.convert(item, Call))
         return []
 
     def _item_done(self, event: StreamEvent) -> list[Event]:
         return self._take(event.item or {}, event.output_index)
-
-    def _ended(self, event: StreamEvent) -> list[Event]:
-        response = event.response or Response()
-        return self._end(response, response.status or event.type.removeprefix("response."))
 
     def _move(self, index: int, part: int) -> list[Event]:
         """Completes what is open where a new item or a new part of one begins."""
@@ -227,7 +223,7 @@ class OpenAIResponsesCodec:
     def _take_message(self, item: JsonObject, index: int) -> list[Event]:
         message = self._messages[index] = msgspec.convert(item, Message)
         events: list[Event] = []
-        for place, value in enumerate(message.content):
+        for place, value in enumerate(message.content or ()):
             part = msgspec.convert(value, ContentPart)
             if (index, place) in self._told:
                 if self._place != (index, place):
@@ -280,15 +276,16 @@ class OpenAIResponsesCodec:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(self, response: Response, status: str) -> list[Event]:
-        """The last events of a good answer. Raises: what the vendor says went wrong; BackendInvalidResponse for an
-        answer that is not finished."""
+    def _end(self, response: Response, status: str) -> Step:
+        """The last events of a good answer; of another what it used, and what the vendor says went wrong. Raises:
+        BackendInvalidResponse for an answer that is not finished."""
         backend = self._asked.backend
+        used: list[Event] = [response.usage.reported()] if response.usage is not None else []
         if response.error is not None or status == "failed":
-            raise fault_in_answer(response.error, self._asked)
+            return failed(used, fault_in_answer(response.error, self._asked))
         if status == "cancelled":
-            raise BackendError(f"{backend} cancelled the generation.")
-        if status not in ("completed", "incomplete"):
+            return failed(used, BackendError(f"{backend} cancelled the generation."))
+        if status not in ("completed", "incomplete", "requires_action"):  # the last with calls: Perplexity
             raise BackendInvalidResponse(f"{backend} ended an answer that it calls {status[:40]}.")
         events: list[Event] = []
         if self._items.is_empty:  # a whole answer, or a stream of which nothing was told before its end
@@ -296,8 +293,7 @@ class OpenAIResponsesCodec:
                 events += self._take(item, index)
         has_calls = self._items.has_tool_calls
         events += self._close_part() + self._items.close()
-        if response.usage is not None:
-            events.append(response.usage.reported())
+        events += used
         reason: FinishReason = "tool_calls" if has_calls else "stop"
         if status == "incomplete":
             details = response.incomplete_details
@@ -306,9 +302,10 @@ class OpenAIResponsesCodec:
             events += ignored_tool_choice(self._request, backend)
         self._completed = True
         events.append(Completed(reason))
-        return events
+        return Step(events)
 
 
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _REACTIONS: dict[str, Callable[[OpenAIResponsesCodec, StreamEvent], list[Event]]] = {
     "response.output_item.added": OpenAIResponsesCodec._item_added,
     "response.output_item.done": OpenAIResponsesCodec._item_done,
@@ -317,8 +314,4 @@ _REACTIONS: dict[str, Callable[[OpenAIResponsesCodec, StreamEvent], list[Event]]
     "response.reasoning_summary_text.delta": OpenAIResponsesCodec._summary,
     "response.reasoning_text.delta": OpenAIResponsesCodec._thinking,
     "response.function_call_arguments.delta": OpenAIResponsesCodec._arguments,
-    "response.completed": OpenAIResponsesCodec._ended,
-    "response.incomplete": OpenAIResponsesCodec._ended,
-    "response.failed": OpenAIResponsesCodec._ended,
-    "response.cancelled": OpenAIResponsesCodec._ended,
 }

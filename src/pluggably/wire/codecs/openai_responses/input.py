@@ -26,12 +26,13 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codec import short_id
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
+    ResultMedia,
     merged,
     no_part_of_an_answer,
     nothing_said,
@@ -52,8 +53,10 @@ class InputItems:
     def __init__(self, backend: str, options: ResponsesOptions, omissions: Omissions) -> None:
         self._backend = backend
         self._system_role = options.system_role
+        self._is_plain = options.plain_input
         self._omissions = omissions
         self._media_rules = MediaRules(backend, options.inputs)
+        self._result_media = ResultMedia(omissions)
 
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         """The items, and for each the index of the message that it came from. Raises: UnsupportedParameter,
@@ -63,11 +66,17 @@ class InputItems:
         for index, message in enumerate(messages):
             own = own_options(message.provider_options, self._backend)
             for item in self._items(message, f"/input/{index}"):
+                if self._result_media.waiting and item.get("type") != "function_call_output":
+                    self._result_media.put(built, origins)
                 # What a client says of an answer's message says nothing of the calls and the reasoning beside it.
                 if own and ("role" in item or item["type"] == "function_call_output"):
                     merged(item, own)
                 built.append(item)
                 origins.append(index)
+        self._result_media.put(built, origins)
+        if self._is_plain:
+            for item in built:
+                item.setdefault("type", "message")
         if not built:  # "Missing required parameter: 'input'"
             raise nothing_said(self._backend)
         return built, origins
@@ -84,7 +93,7 @@ class InputItems:
         parts: list[JsonObject] = []
         for part, place in others:
             if isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
-                items += self._omissions.own_item(part, place)
+                items += self._own_item(part, place)
             else:
                 parts.append(self._content(part, place))
         if parts or not content:
@@ -102,7 +111,7 @@ class InputItems:
             return merged({"type": "input_image", "image_url": url, "detail": "auto"}, own)
         if isinstance(part, File):
             return merged(self._file(part, pointer), own)
-        raise UnsupportedParameter(f"{self._backend} takes no audio.", pointer=pointer)
+        raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
 
     def _file(self, part: File, pointer: str) -> JsonObject:
         url = self._media_rules.file_url(part, pointer)
@@ -112,7 +121,10 @@ class InputItems:
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         output: str | list[JsonObject]
-        if isinstance(part.content, str):
+        call = short_id(part.tool_call_id, _ID_LIMIT)
+        if self._is_plain:
+            output = result_text(part, "\n".join(self._result_media.texts(part, call, pointer, self._content)))
+        elif isinstance(part.content, str):
             output = result_text(part, part.content)
         else:
             output = [self._content(piece, f"{pointer}/content/{index}") for index, piece in enumerate(part.content)]
@@ -125,7 +137,7 @@ class InputItems:
             output = plain(output)
         theirs: JsonObject = {
             "type": "function_call_output",
-            "call_id": short_id(part.tool_call_id, _ID_LIMIT),
+            "call_id": call,
             "output": output,
         }
         return merged(theirs, own_options(part.provider_options, self._backend))
@@ -139,14 +151,15 @@ class InputItems:
             if isinstance(part, Reasoning):
                 items += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
-                items += self._omissions.own_item(part, place)
+                items += self._own_item(part, place)
             elif isinstance(part, Text):
                 own = own_options(part.provider_options, self._backend)
                 items.append(merged({"role": "assistant", "content": part.text}, own))
             elif isinstance(part, Refusal):
                 refusal = {"type": "refusal", "refusal": part.text}
                 own = own_options(part.provider_options, self._backend)
-                items.append(merged({"role": "assistant", "content": [refusal]}, own))
+                content = part.text if self._is_plain else [refusal]
+                items.append(merged({"role": "assistant", "content": content}, own))
             elif isinstance(part, ToolCall):
                 call: JsonObject = {"type": "function_call", "call_id": short_id(part.id, _ID_LIMIT), "name": part.name}
                 call["arguments"] = part.arguments or "{}"  # empty arguments are no JSON
@@ -154,3 +167,9 @@ class InputItems:
             else:
                 raise no_part_of_an_answer(part, self._backend, place)
         return items
+
+    def _own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
+        if self._is_plain and part.provider == self._backend:
+            self._omissions.note("part_dropped", pointer, "takes no such item back")
+            return []
+        return self._omissions.own_item(part, pointer)

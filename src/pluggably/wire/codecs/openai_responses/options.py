@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Effort
 from pluggably.wire.faults import Meaning
-from pluggably.wire.lacks import Lack, ModelRule
+from pluggably.wire.lacks import COMMON_EFFORTS, Lack, ModelRule
 from pluggably.wire.media import Input
 
 
@@ -28,11 +28,19 @@ class ResponsesOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encrypted_reasoning: bool = True
     # What the model shows of its reasoning; None: nothing. OpenAI gives it to verified organisations only.
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = None
-    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all.
-    efforts: tuple[Effort, ...] = ()
+    # The efforts that are understood; another becomes the nearest, with a warning. Empty: all, `max` among them.
+    efforts: tuple[Effort, ...] = COMMON_EFFORTS
     # A regular expression, matched from the start of the vendor's model id: models that give no streams. They are asked
     # for a whole answer, whose events then come at once.
     unstreamed: str | None = None
+    # Whether the conversation goes as messages (each with its `type`), calls and results alone: results as text, and
+    # nothing of the vendor's own (Perplexity).
+    plain_input: bool = False
+    # Whether a call is one of the client's tools only where it is whole. The vendor's own tools begin as calls, too,
+    # and end as their results (Perplexity).
+    calls_when_whole: bool = False
+    # Where the form of the answer stands: in `text.format`, or as on the Chat Completions wire.
+    format_field: Literal["text", "response_format"] = "text"
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url")
     lacks: tuple[Lack, ...] = ()
     # Of a rule all counts but `effort_field`: this wire has one place for it.

@@ -18,7 +18,14 @@ from msgspec import Struct
 from pluggably.domain.generation import FinishReason, JsonObject, UsageReported
 from pluggably.errors import BackendInvalidResponse
 from pluggably.wire.codec import Named
-from pluggably.wire.codecs.openai.reply import OutputDetails, PromptDetails, TokenScore, breakdown_of
+from pluggably.wire.codecs.openai.reply import (
+    OutputDetails,
+    PromptDetails,
+    TokenScore,
+    breakdown_of,
+    dollars_of_ticks,
+    with_reasoning,
+)
 
 # `incomplete_details.reason`. What is not here was cut for a reason that nobody knows, so it did not stop by itself.
 INCOMPLETE: dict[str | None, FinishReason] = {"content_filter": "content_filter", "steered": "stop"}
@@ -27,16 +34,20 @@ INCOMPLETE: dict[str | None, FinishReason] = {"content_filter": "content_filter"
 class TokenCounts(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_in_usd_ticks: int | None = None
     input_tokens_details: PromptDetails | None = None
     output_tokens_details: OutputDetails | None = None
 
     def reported(self) -> UsageReported:
         asked, said = self.input_tokens_details, self.output_tokens_details
+        thought = said.reasoning_tokens if said else None
         return UsageReported(
             input_tokens=self.input_tokens,
             cached_input_tokens=asked.cached_tokens if asked else None,
-            output_tokens=self.output_tokens,
-            reasoning_tokens=said.reasoning_tokens if said else None,
+            output_tokens=with_reasoning(self.input_tokens, self.output_tokens, thought, self.total_tokens),
+            reasoning_tokens=thought,
+            cost_usd=dollars_of_ticks(self.cost_in_usd_ticks),
             breakdown=breakdown_of(asked, said),
         )
 
@@ -90,7 +101,7 @@ class ContentPart(Struct):
 class Message(Struct):
     """An item of the type `message`. Its parts stay objects beside their look, for those of an unknown type."""
 
-    content: list[JsonObject] = []
+    content: list[JsonObject] | None = None  # while it is begun, Perplexity's is null
     phase: str | None = None
 
     def kept(self) -> JsonObject:
@@ -106,11 +117,18 @@ class Call(Struct):
     arguments: str = ""
     namespace: str | None = None
     caller: JsonObject | None = None
+    thought_signature: str | None = None  # Perplexity: "for thinking models"
     is_async: bool | None = msgspec.field(default=None, name="async")
 
     def kept(self) -> JsonObject:
-        """What is handed back with the call, of tools that stand in a namespace or are called by a program."""
-        kept = {"namespace": self.namespace, "caller": self.caller, "async": self.is_async}
+        """What is handed back with the call, of tools that stand in a namespace or are called by a program, and for
+        models that sign their thoughts."""
+        kept = {
+            "namespace": self.namespace,
+            "caller": self.caller,
+            "async": self.is_async,
+            "thought_signature": self.thought_signature,
+        }
         return {key: value for key, value in kept.items() if value is not None}
 
 

@@ -22,10 +22,18 @@ from pluggably.domain.generation import (
     Tool,
 )
 from pluggably.errors import UnsupportedParameter
-from pluggably.wire.codecs.openai.request import put_parallel_calls
+from pluggably.wire.codecs.openai.request import put_parallel_calls, put_response_format
 from pluggably.wire.codecs.openai_responses.input import InputItems
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
-from pluggably.wire.lacks import Lack, check_format, check_tool_choice, efforts_of, lacks_of
+from pluggably.wire.lacks import (
+    Lack,
+    check_format,
+    check_tool_choice,
+    check_tools,
+    effort_told,
+    efforts_of,
+    lacks_of,
+)
 from pluggably.wire.omissions import Body, Omissions
 from pluggably.wire.parts import merged, own_options, refuse_own
 
@@ -49,14 +57,18 @@ def responses_body(
     refuse_own(own, _NOT_OVERRIDABLE, backend)
     omissions = Omissions(request, backend)
     asked = request.text.reasoning
-    lacks = lacks_of(options.lacks, options.model_rules, model, asked.effort if asked else None)
+    effort = effort_told(own, asked.effort if asked else None, options.extra_body)
+    lacks = lacks_of(options.lacks, options.model_rules, model, effort)
     items, origins = InputItems(backend, options, omissions).build(request.messages)
     value: JsonObject = {"model": model, "input": items, "store": options.store}
     if stream:
         value["stream"] = True
     _put_parameters(value, request.text, model, options, lacks, omissions, backend)
     _put_tools(value, request, lacks, omissions, backend)
-    _put_format(value, request, lacks, backend)
+    if options.format_field == "text":
+        _put_format(value, request, lacks, backend)
+    else:
+        put_response_format(value, request, lacks, backend)
     return Body(_joined(_joined(dict(options.extra_body), value), own), omissions, origins)
 
 
@@ -112,6 +124,7 @@ def _put_tools(
 ) -> None:
     if not request.tools:
         return
+    check_tools(lacks, backend)
     choice = request.tool_choice
     check_tool_choice(choice, lacks, backend)
     if "tool_choice" in lacks and choice == "none":
