@@ -144,8 +144,8 @@ class RunnerContract(ABC):
         self._run(tmp_path, scenario, slots=1)
 
     def test_a_crash_is_told_and_recovered_from(self, tmp_path: Path) -> None:
-        """A killed worker fails the running generation, is told as the model's error, and is replaced: the first time at
-        once, then after a wait."""
+        """A killed worker fails the running generation, is told as the model's error, and is replaced: at once the
+        first time, then after a wait."""
 
         async def scenario(house: House) -> None:
             async def kill() -> None:
