@@ -172,6 +172,8 @@ class BedrockCodec:
         self._own_block: JsonObject | None = None
         self._block = -1
         self._started: set[int] = set()
+        # The calls of which no argument has come yet.
+        self._bare_calls: set[int] = set()
         self._stop_reason: str | None = None
         self._completed = False
 
@@ -261,7 +263,7 @@ class BedrockCodec:
             event = _decode_event(frame.data)
             return Step(self._start(event.content_block_index, event.start or {}))
         if kind == "contentBlockStop":
-            return Step(self._close_block())
+            return Step(self._completed_call(_decode_event(frame.data).content_block_index) + self._close_block())
         if kind == "messageStop":
             self._stop_reason = _decode_event(frame.data).stop_reason
             if self._stop_reason is None:
@@ -286,6 +288,7 @@ class BedrockCodec:
         if isinstance(use, dict) and use.get("type") is None:
             call = msgspec.convert(use, ToolUse)
             self._started.add(index)
+            self._bare_calls.add(index)
             return events + self._items.tool_call(index, "", id=call.tool_use_id, name=call.name)
         if start:
             # A tool that the vendor runs itself, or an image: put together, and handed on when it is whole.
@@ -312,6 +315,8 @@ class BedrockCodec:
         elif delta.tool_use is not None:
             if index not in self._started:
                 raise BackendInvalidResponse(f"{self._asked.backend} sent a piece of a tool call that has not begun.")
+            if delta.tool_use.input:
+                self._bare_calls.discard(index)
             events += self._items.tool_call(index, delta.tool_use.input)
         elif delta.reasoning_content is not None:
             events += self._reasoning(delta.reasoning_content)
@@ -331,6 +336,13 @@ class BedrockCodec:
             self._thought["text"] = self._thought.get("text", "") + text
             events += self._items.reasoning(text)
         return events
+
+    def _completed_call(self, index: int) -> list[Event]:
+        """A call without arguments comes without any piece, and "" is no JSON."""
+        if index not in self._bare_calls:
+            return []
+        self._bare_calls.discard(index)
+        return self._items.tool_call(index, "{}")
 
     def _close_block(self) -> list[Event]:
         """Completes the block that is open."""
@@ -364,7 +376,8 @@ class BedrockCodec:
         backend = self._asked.backend
         if self._stop_reason in MALFORMED:
             raise BackendError(f"{backend} broke off: what {self._asked.model} wrote is malformed.")
-        events = self._close_block()
+        events = [event for index in sorted(self._bare_calls) for event in self._completed_call(index)]
+        events += self._close_block()
         has_calls = self._items.has_tool_calls
         events += self._items.close()
         reason = settled_reason(FINISH_REASONS.get(self._stop_reason or "", "stop"), has_calls=has_calls)
