@@ -30,6 +30,10 @@ _DOCUMENTS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
+# Text in all but its name, as which it goes.
+_TEXTS = frozenset(
+    ("application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript")
+)
 _AUDIO = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -87,7 +91,10 @@ class Media:
                     pointer=pointer,
                 )
             media_type, data = media_type or found[1], part.url[found.end() :]
-        kind = formats.get(media_type.partition(";")[0].strip().lower())
+        essence = media_type.partition(";")[0].strip().lower()
+        kind = formats.get(essence)
+        if kind is None and formats is _DOCUMENTS and _is_text(essence):
+            kind = "txt"
         if kind is None and not media_type:
             begins = next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), extension)
             kind = begins if begins in formats.values() else None
@@ -111,3 +118,7 @@ class Media:
     def _require(self, needed: Input, pointer: str, what: str) -> None:
         if needed not in self._inputs:
             raise UnsupportedParameter(f"{self._backend} takes no {what}.", pointer=pointer)
+
+
+def _is_text(essence: str) -> bool:
+    return essence.startswith("text/") or essence in _TEXTS or essence.endswith(("+json", "+xml"))
