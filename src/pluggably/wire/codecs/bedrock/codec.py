@@ -47,7 +47,7 @@ from pluggably.wire.codec import (
     json_body,
     settled_reason,
 )
-from pluggably.wire.codecs.bedrock.faults import fault_of_frame, fault_of_reply
+from pluggably.wire.codecs.bedrock.faults import fault_in_answer, fault_of_frame, fault_of_reply
 from pluggably.wire.codecs.bedrock.options import BedrockOptions
 from pluggably.wire.codecs.bedrock.request import converse_body, embedding_form, quoted_model
 from pluggably.wire.embedding_calls import EmbeddingCalls
@@ -108,8 +108,8 @@ class Output(Struct):
 
 
 class Converse(Struct, rename="camel"):
-    output: Output
-    stop_reason: str
+    output: Output | None = None
+    stop_reason: str = ""
     usage: TokenCounts | None = None
 
 
@@ -212,6 +212,8 @@ class BedrockCodec:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply)
         converse = _decode_converse(reply.body)
+        if converse.output is None or not converse.stop_reason:
+            raise fault_in_answer(reply, self._asked)
         events: list[Event] = []
         for index, block in enumerate(converse.output.message.content):
             events += self._take(index, block)
