@@ -86,7 +86,7 @@ def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]
     return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
-def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
+def check_tool_choice(choice: ToolChoice, lacks: Collection[str], backend: str) -> None:
     """Raises: UnsupportedParameter for a call that cannot be demanded."""
     if choice in ("auto", "none"):
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pluggably.providers.presets.google import GEMINI_MODEL_RULES
 from pluggably.providers.presets.makers import ANTHROPIC_MODEL_RULES
 from pluggably.providers.presets.preset import CodecRule, ModelList, Preset, Variable
@@ -12,6 +14,41 @@ _VERTEX = {
     # Of a region: its name, a hyphen, and this.
     "host": Variable(means="the server of that region", default="aiplatform.googleapis.com"),
 }
+
+# Claude at Bedrock is as at its maker's, but that older models are still there, with a date behind 4.
+_OLDER_CLAUDE = r"claude-(v\d|instant|[23]|(opus|sonnet)-4-(1|20\d\d))"
+BEDROCK_MODEL_RULES: tuple[dict[str, Any], ...] = (
+    *({**rule, "models": f"(?!{_OLDER_CLAUDE})(?:{rule['models']})"} for rule in ANTHROPIC_MODEL_RULES),
+    # docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call.html: {"top_k": 200} (2026-11)
+    {"models": r"claude-", "effort_field": "thinking", "reasoning_back": "anthropic", "top_k": ("top_k",)},
+    # platform.claude.com/docs/en/build-with-claude/citations: "all active models" but Haiku 3.
+    {"models": r"claude-(?!v\d|instant|2|3-(haiku|opus|sonnet))", "pdf_citations": True},
+    # …/about-claude/models/migration-guide: 3.7 was the first that thinks; "use only temperature or top_p" from 4.1 on.
+    {"models": r"claude-(v\d|instant|2|3-(?!7))", "lacks": ("reasoning",)},
+    {"models": r"claude-(3-7|sonnet-4-20\d\d)", "max_tokens": 64_000},
+    {"models": r"claude-opus-4-(1|20\d\d)", "max_tokens": 32_000},
+    {"models": r"claude-opus-4-1(?!\d)", "one_of_sampling": True},
+    # …/build-with-claude/preserved-thinking and docs.aws.amazon.com/bedrock/latest/userguide/
+    # claude-messages-thinking-block-binding.html: from Fable 5.1 on (2026-11).
+    {"models": r"claude-((fable|mythos)-5-\d|(opus|sonnet|haiku)-5-5)(?!\d)", "preserved_thinking": True},
+    # What these names lead to is not to be seen; only Claude signs its reasoning, and it is most likely the one that
+    # wrote it.
+    {"models": r":(application-inference-profile|provisioned-model)/", "reasoning_back": "anthropic"},
+    # docs.aws.amazon.com/nova/latest/userguide/using-converse-api.html: {"inferenceConfig": {"topK": 20}} (2026-11)
+    {"models": r"amazon\.nova", "top_k": ("inferenceConfig", "topK")},
+    # docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html (2026-11): "disabled by default".
+    {"models": r"amazon\.nova-2", "effort_field": "reasoningConfig", "efforts": ("none", "low", "medium", "high")},
+    # github.com/camunda/connectors/issues/8272 (2026-08); the others refuse this field, take the Responses API's, and
+    # hand back encrypted reasoning: github.com/anomalyco/opencode/pull/48195 (2026-09, tried there).
+    {"models": r"openai\.gpt-oss", "effort_field": "reasoning_effort", "efforts": ("low", "medium", "high")},
+    {
+        "models": r"openai\.gpt-(?!oss)",
+        "effort_field": "reasoning",
+        "efforts": ("none", "low", "medium", "high", "xhigh", "max"),
+        "reasoning_back": "openai",
+    },
+    {"models": r"openai\.gpt-6-astra", "efforts": ("low", "medium", "high", "xhigh", "max")},
+)
 
 CLOUDS: dict[str, Preset] = {
     # docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …/userguide/endpoints.html and
@@ -45,6 +82,8 @@ CLOUDS: dict[str, Preset] = {
                 ),
             ),
         ),
+        # As at Claude's maker.
+        options={"thinking_display": "summarized", "model_rules": BEDROCK_MODEL_RULES},
     ),
     # docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference and …/docs/partner-models/claude/
     # use-claude (2026-11); what is sent for Claude is also in anthropic's own package, lib/vertex.

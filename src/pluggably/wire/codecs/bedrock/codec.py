@@ -5,7 +5,7 @@ frames of a stream are cut in `wire.framing`, and calls are signed by the provid
 
 What surprises: a stream tells of `messageStop` and then, as its last event, of `metadata` with the usage; only with
 both it is complete. A block of reasoning is handed back as it came, with its signature, so its pieces are put together
-again here.
+again here; one without a signature is never handed back.
 
 Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html and
 …_InvokeModel.html (2026-11); the shapes of botocore 1.44.5.
@@ -48,6 +48,7 @@ from pluggably.wire.codec import (
     settled_reason,
 )
 from pluggably.wire.codecs.bedrock.faults import fault_in_answer, fault_of_frame, fault_of_reply
+from pluggably.wire.codecs.bedrock.messages import MAKER, is_signed
 from pluggably.wire.codecs.bedrock.options import BedrockOptions
 from pluggably.wire.codecs.bedrock.request import converse_body, embedding_form, quoted_model
 from pluggably.wire.embedding_calls import EmbeddingCalls
@@ -234,12 +235,8 @@ class BedrockCodec:
         thought = block.get("reasoningContent")
         if isinstance(thought, dict):
             text = thought.get("reasoningText", {}).get("text")
-            state = ProviderState(self._asked.backend, thought)
-            if not text:
-                return self._items.whole(Reasoning(provider_state=state))
-            events = self._items.close_prose() + self._items.reasoning(text)
-            self._items.attached["provider_state"] = state
-            return events + self._items.close_prose()
+            events = self._items.close_prose() + self._items.reasoning(text) if text else []
+            return events + self._signed(thought) + self._items.close_prose()
         cited = block.get("citationsContent")
         if isinstance(cited, dict):
             text = "".join(piece.get("text", "") for piece in cited.get("content", ()))
@@ -339,6 +336,17 @@ class BedrockCodec:
             events += self._items.reasoning(text)
         return events
 
+    def _signed(self, thought: JsonObject) -> list[Event]:
+        """Keeps a block of reasoning, beside its text where that is shown, if it can ever be handed back."""
+        maker = self._options.profile_for(self._asked.model).reasoning_back
+        if maker is None or not is_signed(thought):
+            return []
+        state = ProviderState(self._asked.backend, thought if maker == "anthropic" else {**thought, MAKER: maker})
+        if not self._items.is_open(Reasoning):
+            return self._items.whole(Reasoning(provider_state=state))
+        self._items.attached["provider_state"] = state
+        return []
+
     def _completed_call(self, index: int) -> list[Event]:
         """A call without arguments comes without any piece, and "" is no JSON."""
         if index not in self._bare_calls:
@@ -358,11 +366,7 @@ class BedrockCodec:
                 if redacted is not None
                 else {"reasoningText": {"text": "", **thought}}
             )
-            state = ProviderState(self._asked.backend, data)
-            if self._items.is_open(Reasoning):
-                self._items.attached["provider_state"] = state
-            else:
-                events += self._items.whole(Reasoning(provider_state=state))
+            events += self._signed(data)
         block, self._own_block = self._own_block, None
         if block:
             events += self._items.whole(ProviderItem(self._asked.backend, _finished(block)))

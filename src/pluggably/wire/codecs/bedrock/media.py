@@ -62,6 +62,7 @@ class Media:
         self._backend = backend
         self._inputs = inputs
         self._names: set[str] = set()
+        self._documents: list[JsonObject] = []
 
     def image(self, part: Image, pointer: str) -> JsonObject:
         self._require("image", pointer, "images")
@@ -76,7 +77,21 @@ class Media:
         name = part.name if part.name is not UNSET else ""
         stem, _, extension = name.rpartition(".")
         block = self._block(part, _DOCUMENTS, pointer, extension.lower())
-        return {"document": {**block, "name": self._name(stem if extension.lower() == block["format"] else name)}}
+        block["name"] = self._name(stem if extension.lower() == block["format"] else name)
+        document: JsonObject = {"document": block}
+        self._documents.append(document)
+        return document
+
+    def cite_pdfs(self) -> None:
+        """Asks for citations of PDFs, without which Claude gets their bare text here. "A request can't mix documents
+        that have citations enabled with documents that don't", so only where no other kind of document is beside them,
+        nor one for which the client says otherwise.
+
+        Source: platform.claude.com/docs/en/build-with-claude/pdf-support, "Converse API", and …/citations (2026-11)."""
+        documents = [block["document"] for block in self._documents]
+        if all(document["format"] == "pdf" and _is_cited(document) is not False for document in documents):
+            for document in documents:
+                document.setdefault("citations", {"enabled": True})
 
     def _block(
         self, part: Image | File | Audio, formats: Mapping[str, str], pointer: str, extension: str = ""
@@ -118,6 +133,12 @@ class Media:
     def _require(self, needed: Input, pointer: str, what: str) -> None:
         if needed not in self._inputs:
             raise UnsupportedParameter(f"{self._backend} takes no {what}.", pointer=pointer)
+
+
+def _is_cited(document: JsonObject) -> bool | None:
+    """What the client says of it; None: nothing."""
+    citations = document.get("citations")
+    return bool(citations.get("enabled")) if isinstance(citations, dict) else None
 
 
 def _is_text(essence: str) -> bool:
