@@ -82,16 +82,22 @@ class Media:
         self._documents.append(document)
         return document
 
-    def cite_pdfs(self) -> None:
+    @property
+    def has_open_pdfs(self) -> bool:
+        """Whether there is a PDF for which the client says nothing of citations."""
+        return any(block["document"]["format"] == "pdf" and _is_cited(block) is None for block in self._documents)
+
+    def cite_pdfs(self) -> bool:
         """Asks for citations of PDFs, without which Claude gets their bare text here. "A request can't mix documents
         that have citations enabled with documents that don't", so only where no other kind of document is beside them,
-        nor one for which the client says otherwise.
+        nor one for which the client says otherwise. Gives whether it could.
 
         Source: platform.claude.com/docs/en/build-with-claude/pdf-support, "Converse API", and …/citations (2026-11)."""
-        documents = [block["document"] for block in self._documents]
-        if all(document["format"] == "pdf" and _is_cited(document) is not False for document in documents):
-            for document in documents:
-                document.setdefault("citations", {"enabled": True})
+        if any(block["document"]["format"] != "pdf" or _is_cited(block) is False for block in self._documents):
+            return False
+        for block in self._documents:
+            block["document"].setdefault("citations", {"enabled": True})
+        return True
 
     def _block(
         self, part: Image | File | Audio, formats: Mapping[str, str], pointer: str, extension: str = ""
@@ -135,9 +141,9 @@ class Media:
             raise UnsupportedParameter(f"{self._backend} takes no {what}.", pointer=pointer)
 
 
-def _is_cited(document: JsonObject) -> bool | None:
-    """What the client says of it; None: nothing."""
-    citations = document.get("citations")
+def _is_cited(block: JsonObject) -> bool | None:
+    """What the client says of a document; None: nothing."""
+    citations = block["document"].get("citations")
     return bool(citations.get("enabled")) if isinstance(citations, dict) else None
 
 

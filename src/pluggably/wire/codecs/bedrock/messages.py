@@ -58,11 +58,11 @@ class Conversation:
     ) -> None:
         """`is_rewritten`: what stands before the model's reasoning is not what it was, so none of it may go back."""
         self._backend = backend
-        self.media = media
+        self._media = media
         self._omissions = omissions
         self._profile = profile
         self._is_rewritten = is_rewritten
-        # Whether something went before reasoning that was not there when it was written.
+        # Whether what stands before reasoning may be another thing than when it was written.
         self.is_prefix_changed = False
         self.prompts: list[JsonObject] = []
         self.messages: list[JsonObject] = []
@@ -177,11 +177,11 @@ class Conversation:
             return self._handed_back(part, pointer)
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Image):
-            block, own = _guarded(self.media.image(part, pointer), "image", own)
+            block, own = _guarded(self._media.image(part, pointer), "image", own)
         elif isinstance(part, File):
-            block = self.media.document(part, pointer)
+            block = self._media.document(part, pointer)
         else:
-            block = self.media.audio(part, pointer)
+            block = self._media.audio(part, pointer)
         return _with_own(block, own)
 
     def _said(self, part: Part, pointer: str) -> list[JsonObject]:

@@ -71,15 +71,11 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     profile = options.profile_for(model)
     added = _added_tools(own)
     omissions = Omissions(request, backend)
-    conversation = Conversation(backend, Media(backend, options.inputs), omissions, profile)
-    conversation.build(request.messages)
+    conversation = _conversation(request, backend, options, profile, omissions)
     is_rewritten = conversation.is_prefix_changed or _changes_tools(request, added, conversation.has_tool_blocks)
     if profile.preserved_thinking and is_rewritten and conversation.has_thoughts:
         omissions = Omissions(request, backend)
-        conversation = Conversation(backend, Media(backend, options.inputs), omissions, profile, is_rewritten=True)
-        conversation.build(request.messages)
-    if profile.pdf_citations and not isinstance(request.response_format, JsonSchemaFormat):
-        conversation.media.cite_pdfs()
+        conversation = _conversation(request, backend, options, profile, omissions, is_rewritten=True)
     value: JsonObject = {"messages": conversation.messages}
     if conversation.prompts:
         value["system"] = conversation.prompts
@@ -91,7 +87,7 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
         profile=profile,
         options=options,
         omissions=omissions,
-        demands_call=bool(request.tools) and (choice == "required" or isinstance(choice, NamedTool)),
+        demands_call=bool(request.tools or added) and (choice == "required" or isinstance(choice, NamedTool)),
         is_prefilled=conversation.is_prefilled,
         own_fields=fields if isinstance(fields, dict) else {},
     ).put(value)
@@ -102,6 +98,25 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     if own:
         value = merged(value, {key: entry for key, entry in own.items() if key != "toolConfig"} | own_tools)
     return Body(value, omissions, conversation.origins)
+
+
+def _conversation(
+    request: GenerationRequest,
+    backend: str,
+    options: BedrockOptions,
+    profile: Profile,
+    omissions: Omissions,
+    *,
+    is_rewritten: bool = False,
+) -> Conversation:
+    media = Media(backend, options.inputs)
+    conversation = Conversation(backend, media, omissions, profile, is_rewritten=is_rewritten)
+    conversation.build(request.messages)
+    if profile.pdf_citations:
+        # "Citations cannot be used together with structured outputs": …/build-with-claude/citations
+        is_cited = not isinstance(request.response_format, JsonSchemaFormat) and media.cite_pdfs()
+        conversation.is_prefix_changed = conversation.is_prefix_changed or (media.has_open_pdfs and not is_cited)
+    return conversation
 
 
 def _added_tools(own: Mapping[str, Any]) -> list[JsonObject]:
@@ -133,7 +148,7 @@ def _put_tools(
     extra = {key: entry for key, entry in given.items() if key != "tools"} if isinstance(given, dict) else {}
     added = _added_tools(own)
     choice = request.tool_choice
-    if request.tools:
+    if request.tools or added:
         check_tool_choice(choice, profile.lacks, backend)
     if choice == "none" or not (request.tools or added):
         if not has_tool_blocks:
