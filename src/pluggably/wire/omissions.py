@@ -159,7 +159,10 @@ class Omissions:
 
     def reasoning_cut_off(self, pointer: str) -> None:
         self.note(
-            "provider_state_dropped", pointer, "cannot use this reasoning, since what stands before it was changed"
+            "provider_state_dropped",
+            pointer,
+            "takes reasoning back only with the prompt and the tools that it was made with, "
+            "and this request has others",
         )
 
     def foreign_item(self, item: ProviderItem, pointer: str) -> None:

@@ -81,29 +81,54 @@ class Conversation:
                 said.append((index, role, blocks))
             elif role != "system":
                 self._omissions.empty_message(index)
-        last: JsonObject | None = None
-        for place, (index, side, content) in enumerate(said):
-            if side == "system" and not self._stays(last, said[place + 1 :]):
-                if last is not None:
-                    self._omissions.system_moved(index)
-                    self.is_prefix_changed = self.is_prefix_changed or self.has_thoughts
+        waiting: list[tuple[int, list[JsonObject]]] = []
+        spoken = -1
+        for index, side, content in said:
+            if side != "system":
+                if side == "assistant":
+                    waiting = self._placed(waiting, spoken)
+                self._add(index, side, content)
+                spoken = index
+            elif not self.messages:
                 self.prompts += content
-            elif last is not None and last["role"] == side:
-                last["content"] += content
+            elif self._profile.system_messages:
+                waiting.append((index, content))
             else:
-                last = {"role": side, "content": content}
-                self.messages.append(last)
-                self.origins.append(index)
-        if last is None:
+                self._move(index, content)
+        if not self.messages:
             raise nothing_said(self._backend)
+        for index, content in self._placed(waiting, spoken):
+            self._move(index, content)
         self._settle()
 
-    def _stays(self, last: JsonObject | None, later: Sequence[tuple[int, str, list[JsonObject]]]) -> bool:
-        """Whether a system message stays where it is. It must follow the user, and nothing but the assistant may
-        follow (platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, 2026-11)."""
-        if last is None or last["role"] == "assistant" or not self._profile.system_messages:
-            return False
-        return next((role for _, role, _ in later if role != "system"), "assistant") == "assistant"
+    def _add(self, index: int, role: str, content: list[JsonObject]) -> None:
+        if self.messages and self.messages[-1]["role"] == role:
+            self.messages[-1]["content"] += content
+        else:
+            self.messages.append({"role": role, "content": content})
+            self.origins.append(index)
+
+    def _placed(self, waiting: list[tuple[int, list[JsonObject]]], spoken: int) -> list[tuple[int, list[JsonObject]]]:
+        """Puts what the system says in the midst of a conversation, which must follow the user, and be followed by
+        nothing but the assistant (platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages,
+        2026-11). What may not stand here waits on, until the user has spoken; `spoken` is the last message that is not
+        the system's."""
+        if not waiting or self.messages[-1]["role"] == "assistant":
+            return waiting
+        for index, content in waiting:
+            if index < spoken:
+                self._omissions.change(
+                    f"/input/{index}",
+                    "takes no system message at this place; it was put behind what the user says next",
+                )
+            self._add(index, "system", content)
+        return []
+
+    def _move(self, index: int, content: list[JsonObject]) -> None:
+        """Puts what the system says before the conversation."""
+        self._omissions.system_moved(index)
+        self.is_prefix_changed = self.is_prefix_changed or self.has_thoughts
+        self.prompts += content
 
     @property
     def has_thoughts(self) -> bool:
