@@ -29,6 +29,17 @@ _SECRET = re.compile(
     r"|projects/[^/\s`'\"?]+|(?i:project(?:[_ ]number)?)[:= ]{1,2}#?\d{6,}|project=[\w.:-]+)"
 )
 
+# What says that this model does not take something, where another one may, so that a route goes on. Claude's words are
+# the same at every cloud: platform.claude.com/docs/en/api/errors ("Extra inputs are not permitted", "Prefill not
+# supported"), github.com/cline/cline/issues/10572 ("is deprecated for this model"), github.com/aws-samples/
+# bedrock-access-gateway/issues/191 ("cannot both be specified"). Bedrock's own: "extraneous key [x] is not permitted",
+# "Unknown parameter", "doesn't support tool use in streaming mode" (2026-11).
+UNSUPPORTED_WORDS = re.compile(
+    r"extra inputs are not permitted|extraneous key|unknown parameter|not supported|(does not|doesn.t) support"
+    r"|is (removed|deprecated)|cannot both be specified",
+    re.I,
+)
+
 # What a vendor's error means: too long a prompt; a prompt or an answer that is not allowed; no credit left; too many
 # requests; a refused key or account; no such model; a request that is wrong in some other way.
 Meaning: TypeAlias = Literal["context", "filtered", "quota", "rate", "credential", "model", "request"]
