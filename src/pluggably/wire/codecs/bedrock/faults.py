@@ -12,9 +12,7 @@ Source: docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-c
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pluggably.errors import (
@@ -31,7 +29,7 @@ from pluggably.errors import (
     PluggablyError,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, retry_after_s, shown, words_of
 
 _CREDENTIAL = {
     "AccessDeniedException",
@@ -82,16 +80,13 @@ class Complaint(Struct, frozen=True):
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
+    value = decoded(reply.body)
     body = value if isinstance(value, dict) else {}
     named = reply.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
     # An address may stand behind the name, a name space before it.
     name = str(named).partition(":")[0].rpartition("#")[2]
     message = body.get("message") or body.get("Message") or ""
-    fault = judged(Complaint(name, shown(_ARN.sub("[redacted]", str(message))), reply.status), asked, reply)
+    fault = judged(Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), reply.status), asked, reply)
     if isinstance(fault, BackendError) and fault.retry_after_s is None:
         fault.retry_after_s = retry_after_s(reply.headers, limited=isinstance(fault, BackendRateLimited))
     return fault
@@ -100,14 +95,11 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
 def fault_of_frame(kind: str, payload: bytes, asked: Asked) -> PluggablyError:
     """The error that a stream ends with; `kind` is that of its frame."""
     _, _, name = kind.partition(":")
-    try:
-        value: Any = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
+    value = decoded(payload)
     message = value.get("message") or value.get("originalMessage") if isinstance(value, dict) else ""
     # In a stream its name begins in lower case.
     name = name[:1].upper() + name[1:]
-    return judged(Complaint(name, shown(_ARN.sub("[redacted]", str(message or ""))), None), asked, None)
+    return judged(Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), None), asked, None)
 
 
 def judged(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> PluggablyError:

@@ -13,14 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from pluggably.errors import InvalidRequest, PluggablyError, Violation
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_in_answer as fault_in_openai_answer
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_openai_reply
 from pluggably.wire.codecs.openai.faults import pointer_of
-from pluggably.wire.faults import Asked, Meaning, shown
+from pluggably.wire.faults import Asked, Meaning, decoded, shown
 
 ERROR_CODES: Mapping[str, Meaning] = {
     "1500": "model",  # "Invalid model: …"
@@ -36,11 +34,7 @@ _NAMES = {"random_seed": "seed", "output_dimension": "dimensions"}
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    refused = _refused_body(value, asked, f"{asked.backend} answered {reply.status}")
+    refused = _refused_body(decoded(reply.body), asked, f"{asked.backend} answered {reply.status}")
     return refused or fault_of_openai_reply(reply, asked)
 
 
