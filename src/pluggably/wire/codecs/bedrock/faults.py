@@ -12,9 +12,7 @@ Source: docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-c
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pluggably.errors import (
@@ -33,7 +31,7 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, retry_after_s, shown
+from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, decoded, retry_after_s, shown, words_of
 
 _CREDENTIAL = {
     "AccessDeniedException",
@@ -112,10 +110,7 @@ def fault_in_answer(reply: HttpReply, asked: Asked) -> PluggablyError:
 
 
 def _complaint(reply: HttpReply, status: int | None) -> Complaint:
-    try:
-        value: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
+    value = decoded(reply.body)
     body = value if isinstance(value, dict) else {}
     if isinstance(body.get("Output"), dict):  # of AWS's own gate, before any service
         body = body["Output"]
@@ -123,20 +118,17 @@ def _complaint(reply: HttpReply, status: int | None) -> Complaint:
     # An address may stand behind the name, a name space before it.
     name = str(named).partition(":")[0].rpartition("#")[2]
     message = body.get("message") or body.get("Message") or ""
-    return Complaint(name, shown(_ARN.sub("[redacted]", str(message))), status)
+    return Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), status)
 
 
 def fault_of_frame(kind: str, payload: bytes, asked: Asked) -> PluggablyError:
     """The error that a stream ends with; `kind` is that of its frame."""
     _, _, name = kind.partition(":")
-    try:
-        value: Any = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
+    value = decoded(payload)
     message = value.get("message") or value.get("originalMessage") if isinstance(value, dict) else ""
     # In a stream its name begins in lower case.
     name = name[:1].upper() + name[1:]
-    return judged(Complaint(name, shown(_ARN.sub("[redacted]", str(message or ""))), None), asked, None)
+    return judged(Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), None), asked, None)
 
 
 def judged(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> PluggablyError:

@@ -62,7 +62,8 @@ class Media:
     def __init__(self, backend: str, inputs: Collection[Input]) -> None:
         self._backend = backend
         self._inputs = inputs
-        self._names: set[str] = set()
+        # Those that are taken, each with the last number that was put behind it.
+        self._names: dict[str, int] = {}
         self._documents: list[JsonObject] = []
 
     def image(self, part: Image, pointer: str) -> JsonObject:
@@ -130,11 +131,11 @@ class Media:
     def _name(self, given: str) -> str:
         """Letters, digits, single spaces, hyphens, parentheses and square brackets, each name once."""
         plain = " ".join(re.sub(r"[^A-Za-z0-9()\[\]-]+", " ", given).split())[:180] or "document"
-        name, number = plain, 1
+        name = plain
         while name in self._names:
-            number += 1
-            name = f"{plain} {number}"
-        self._names.add(name)
+            self._names[plain] += 1
+            name = f"{plain} {self._names[plain]}"
+        self._names[name] = 1
         return name
 
     def _require(self, needed: Input, pointer: str, what: str) -> None:
