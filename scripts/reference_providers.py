@@ -199,7 +199,7 @@ def _key(preset: Preset) -> str:
         return "none needed"
     condition = "" if preset.needs_key else ", if it wants one"
     if preset.signing is not None:
-        condition = ", or an account and an entry in the config"
+        condition = " or an account" if preset.needs_entry else ", or an account and an entry in the config"
     return f"`{preset.key_env}`{condition}" + (", and an entry in the config" if preset.needs_entry else "")
 
 

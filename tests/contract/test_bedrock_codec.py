@@ -1,22 +1,27 @@
-"""The codec of Amazon Bedrock keeps the contract of every codec."""
+"""The codec of Amazon Bedrock keeps the contract of every codec, with the options of its preset."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from pluggably.domain.generation import Completed, Embedding, UsageReported
 from pluggably.errors import BackendError
+from pluggably.providers.presets import PRESETS
 from pluggably.testing import codecs
-from pluggably.wire.codec import Frame, HttpReply
+from pluggably.wire.codec import Codec, Frame, HttpReply
 from pluggably.wire.codecs.bedrock.codec import BedrockCodec
 
 CONVERSATIONS = codecs.load_conversations(Path(__file__).parent.parent / "conversations" / "bedrock")
-make_codec = partial(codecs.make, BedrockCodec)
+PRESET = msgspec.to_builtins(PRESETS["bedrock"].options)
 BY_TITLE = {each.title: each for each in CONVERSATIONS}
+
+
+def make_codec(options: dict[str, Any]) -> Codec:
+    return codecs.make(BedrockCodec, {**PRESET, **options})
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)

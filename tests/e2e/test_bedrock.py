@@ -135,13 +135,33 @@ def test_another_credential_serves_where_one_is_not_there(client: Client, fake: 
 
 def test_an_answer_is_the_same_plain_and_streamed(client: Client) -> None:
     """Text, reasoning and usage."""
-    plain, streamed = client.answer("bedrock/think", "So be it"), client.stream("bedrock/think", "So be it").end()
+    model = "bedrock/anthropic.claude-think"
+    plain, streamed = client.answer(model, "So be it"), client.stream(model, "So be it").end()
     assert plain["output"] == streamed["output"]
     assert [item["type"] for item in plain["output"]] == ["reasoning", "text"]
     assert plain["output"][0]["provider_state"]["data"] == {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}
     counts = ("input_tokens", "output_tokens")
     assert [plain["usage"][name] for name in counts] == [streamed["usage"][name] for name in counts]
     assert plain["usage"]["input_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "warned"),
+    [
+        ("anthropic.claude-think", "anthropic.claude-think", []),
+        ("anthropic.claude-think", "think", ["provider_state_dropped"]),
+        ("think", "think", ["part_dropped"]),
+    ],
+)
+def test_reasoning_goes_back_to_no_model_that_refuses_it(
+    client: Client, before: str, after: str, warned: list[str]
+) -> None:
+    """Whether the model has changed, or the reasoning is of one that takes none back."""
+    said = client.answer(f"bedrock/{before}", "So be it")["output"]
+    user = {"role": "user", "content": "So be it"}
+    answer = client.answer(f"bedrock/{after}", [user, {"role": "assistant", "content": said}, user])
+    assert answer["output"][-1]["text"] == "So be it"
+    assert [warning["code"] for warning in answer["warnings"]] == warned
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])

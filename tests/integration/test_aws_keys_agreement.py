@@ -174,6 +174,12 @@ PROFILES = {
         "",
         f"[profile work]\nrole_arn = {ROLE}\ncredential_source = Ec2InstanceMetadata\n",
     ),
+    "names in quotes": (
+        "",
+        f"[profile 'work']\nrole_arn = {ROLE}\nsource_profile = my base\n"
+        '[profile "my base"]\n' + KEYS.format("BASE") + "[profile my base]\n" + KEYS.format("UNQUOTED"),
+    ),
+    "a session in quotes": ("", f"[profile work]\nsso_session = corp\n{SSO}" + CORP.replace(" corp]", ' "corp"]')),
     "a role by a token": ("", f"[profile work]\nrole_arn = {ROLE}\nweb_identity_token_file = {{home}}/token\n"),
     "a login by a session": ("", f"[profile work]\nsso_session = corp\n{SSO}{CORP}"),
     "a login and keys": ("", f"[profile work]\nsso_session = corp\n{SSO}{KEYS.format('CONFIG')}{CORP}"),

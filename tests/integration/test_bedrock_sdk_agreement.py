@@ -35,7 +35,7 @@ FOLDER = Path(__file__).parent.parent / "conversations" / "bedrock"
 ALL = codecs.load_conversations(FOLDER)
 SENT = [each for each in ALL if each.call and "body" in each.call and "messages" in each.call["body"]]
 STREAMS = [each for each in ALL if each.reply and each.reply.eventstream]
-OURS = OurSide(BedrockCodec)
+OURS = OurSide(BedrockCodec, PRESETS["bedrock"].options)
 
 
 def account(service: str, endpoint: str | None, region: str = "eu-west-1") -> BaseClient:

@@ -52,6 +52,36 @@ def test_a_trusted_server_is_talked_to_and_its_connection_kept() -> None:
     run(main)
 
 
+STRAY = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 5\r\n\r\nstray"
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_an_answer_to_nothing_is_not_the_next_requests(many: int) -> None:
+    """It may have come when the loop has not read it yet: the connection is not used again."""
+
+    async def main() -> None:
+        peers: list[Conversation] = []
+
+        async def script(peer: Conversation) -> None:
+            peers.append(peer)
+            await _answering(peer)
+
+        async with (
+            serving(script, tls=server_side("localhost"), name="localhost") as server,
+            calling(tls=client_side()) as client,
+        ):
+            answers = [await send(client, server) for _ in range(many)]
+            for answer in answers:
+                assert await answer.read(100) == b"ok"
+                answer.close()
+            for peer in peers:
+                peer.writer.write(STRAY)  # goes out at once, and the loop has no turn until the next request
+            assert await read_all(client, server) == b"ok"
+            assert server.connections == many + 1
+
+    run(main)
+
+
 def test_a_server_may_be_known_by_its_address() -> None:
     """A certificate for an IP address is good for a URL with that address."""
 

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -217,6 +219,32 @@ def test_a_program_that_is_not_there():
         async with worker_of(["/nowhere/serve"], guarded=False) as worker:
             with pytest.raises(ModelUnavailable, match="serve cannot be started: No such file"):
                 await worker.start()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="only root can listen as another user, and only Linux tells"
+)
+def test_a_port_that_another_user_has_taken_is_no_worker():
+    """Whoever listens there is not even asked, so neither the secret nor a prompt reaches it."""
+
+    async def scenario():
+        async with worker_of(
+            python("import time; time.sleep(60)"), headers={"Authorization": "Bearer secret"}
+        ) as worker:
+            os.seteuid(54321)
+            try:
+                thief = socket.create_server(("127.0.0.1", urlsplit(await worker._address).port))
+            finally:
+                os.seteuid(0)
+            with thief:
+                thief.setblocking(False)
+                with pytest.raises(ModelUnavailable, match="another user"):
+                    await worker.start()
+                with pytest.raises(BlockingIOError):
+                    thief.accept()
+            assert worker.state == "exited"
 
     asyncio.run(scenario())
 

@@ -21,6 +21,8 @@ from loopback_server import (
     settled,
 )
 
+from pluggably.api.server import MOST_PIPELINED
+
 HOST = b"Host: gateway\r\n"
 JSON = b"Content-Type: application/json\r\n"
 
@@ -565,6 +567,16 @@ def test_pipelined_requests_are_answered_in_order(server: Loopback) -> None:
         for i in range(50):
             assert client.answer().json["path"] == f"/items/{i}"
             assert client.answer().json["bytes"] == i
+
+
+def test_no_more_requests_wait_than_the_limit_says(server: Loopback) -> None:
+    """What one read brings beyond it is not kept: the connection is closed behind the answers of those before."""
+    with server.connect() as client:
+        client.send(get(b"/hello") * 1000)
+        answers = [client.answer() for _ in range(1 + MOST_PIPELINED)]
+        assert {answer.status for answer in answers} == {200}
+        assert answers[-1].headers["connection"] == "close"
+        assert client.is_closed()
 
 
 def test_http_1_0_closes(server: Loopback) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import multiprocessing
 import os
+import pwd
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -199,4 +202,72 @@ def test_the_local_credential_is_read_back(tmp_path: Path) -> None:
     directory.write_private(directory.local_credential, b'{"url":"http://x","key":"k"}')
     assert read_local_credential(tmp_path) == LocalCredential("http://x", "k")
     directory.local_credential.write_bytes(b'{"url"')
+    assert read_local_credential(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["", "pepper", "pluggably.db"])
+def test_what_everybody_can_write_is_refused(tmp_path: Path, name: str) -> None:
+    """Whoever writes the directory, or one of the two files that keys are checked with, could make an admin key."""
+    directory = open_data_directory(tmp_path / "a")
+    directory.database.touch(0o600)
+    (directory.path / name).chmod(0o702)
+    with pytest.raises(StartupError, match=r"can be written by everybody.*chmod go-w"):
+        open_data_directory(tmp_path / "a")
+    (directory.path / name).chmod(0o755)
+    assert open_data_directory(tmp_path / "a").pepper == directory.pepper
+
+
+def test_a_group_of_others_may_not_write(tmp_path: Path) -> None:
+    """One that has nobody else in it may: many systems give each user such a group."""
+    directory = open_data_directory(tmp_path / "a")
+    directory.path.chmod(0o770)
+    if os.geteuid() == 0:
+        unused = next(gid for gid in range(54321, 65000) if not _has_members(gid))
+        os.chown(directory.path, -1, unused)
+        assert open_data_directory(tmp_path / "a").pepper == directory.pepper
+        shared = next(user.pw_gid for user in pwd.getpwall() if user.pw_uid != 0 and user.pw_gid != 0)
+        os.chown(directory.path, -1, shared)
+        with pytest.raises(StartupError, match=f"can be written by the group id {shared}"):
+            open_data_directory(tmp_path / "a")
+
+
+def _has_members(group: int) -> bool:
+    return any(user.pw_gid == group for user in pwd.getpwall()) or any(one.gr_gid == group for one in grp.getgrall())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("name", ["pepper", "pluggably.db"])
+def test_files_of_a_third_party_are_refused(tmp_path: Path, name: str) -> None:
+    """Root may take another user's directory, but all of it must be that user's or its own."""
+    directory = open_data_directory(tmp_path / "a")
+    directory.database.touch(0o600)
+    os.chown(directory.path, 54321, -1)
+    assert open_data_directory(tmp_path / "a").pepper == directory.pepper
+    os.chown(directory.path / name, 54322, -1)
+    with pytest.raises(StartupError, match="belongs to the user id 54322"):
+        open_data_directory(tmp_path / "a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_directory_is_refused() -> None:
+    """Also where everything in it could be read and written."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        directory = open_data_directory(Path(folder) / "a")
+        for path in (*directory.path.iterdir(), directory.path):
+            os.chown(path, 54321, 54322)
+            path.chmod(0o770)
+        os.setegid(54322)
+        os.seteuid(54323)
+        try:
+            with pytest.raises(StartupError, match="belongs to the user id 54321"):
+                open_data_directory(directory.path)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+
+def test_a_damaged_credential_is_none(tmp_path: Path) -> None:
+    """The command line then looks for a gateway elsewhere, and does not break."""
+    (tmp_path / "local.json").write_bytes(b'{"url": "\xff"}')
     assert read_local_credential(tmp_path) is None

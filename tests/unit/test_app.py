@@ -1,4 +1,4 @@
-"""What the composition root decides by itself: the gauges, and what is said of an address that cannot be listened on."""
+"""What the composition root decides by itself: the gauges, and what is said where it cannot listen."""
 
 from __future__ import annotations
 

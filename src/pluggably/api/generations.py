@@ -69,6 +69,8 @@ class GenerationBody(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = {}
 
 
+# Messages and parts in all. Each is looked at several times on its way to a backend.
+MOST_PARTS = 20_000
 # A request of at most this size is translated for each target beforehand, to find one that honours all of it.
 SMALL_BYTES = 64 * 1024
 
@@ -130,6 +132,7 @@ def resolved(body: GenerationBody, made: Sequence[Modality] | None, usual: Modal
     modality = _modality(body, made, usual)
     parameters: Parameters = decode(body.parameters, _PARAMETERS[modality], root="/parameters")
     messages, texts = _input(body, modality)
+    _bound(messages)
     violations = [*_message_violations(messages), *_tool_violations(body), *_embedding_violations(body, modality)]
     if violations:
         raise invalid(*violations)
@@ -184,6 +187,22 @@ def _input(body: GenerationBody, modality: Modality) -> tuple[list[Message], lis
     return [message for message in given if isinstance(message, Message)], []
 
 
+def _bound(messages: list[Message]) -> None:
+    """Raises: InvalidRequest where there are too many messages and parts, at the message that is one too many."""
+    count = len(messages)
+    place = "/input" if count > MOST_PARTS else None
+    for i, message in enumerate(messages if place is None else ()):
+        if isinstance(message.content, str):
+            continue
+        inner = (part.content for part in message.content if isinstance(part, ToolResult))
+        count += len(message.content) + sum(len(content) for content in inner if not isinstance(content, str))
+        if count > MOST_PARTS:
+            place = f"/input/{i}/content"
+            break
+    if place is not None:
+        raise invalid(Violation(place, f"there are more than {MOST_PARTS} messages and parts in all; join some"))
+
+
 def _message_violations(messages: list[Message]) -> Iterator[Violation]:
     for i, message in enumerate(messages):
         content = message.content
@@ -220,10 +239,11 @@ def _media_violations(part: Image | File | Audio, pointer: str) -> Iterator[Viol
 
 
 def _tool_violations(body: GenerationBody) -> Iterator[Violation]:
-    names = [tool.name for tool in body.tools]
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    names: set[str] = set()
+    for i, tool in enumerate(body.tools):
+        if tool.name in names:
             yield Violation(f"/tools/{i}/name", "is the name of an earlier tool")
+        names.add(tool.name)
     if isinstance(body.tool_choice, NamedTool) and body.tool_choice.name not in names:
         yield Violation("/tool_choice/name", "is not the name of one of the tools")
     if body.tool_choice == "required" and not names:

@@ -192,7 +192,8 @@ _USAGE = {
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "GenerationBody": {
         "model": "The id of a model, an alias that the operator defined, or `<provider>/<its id there>`.",
-        "input": "A string or a list of messages; for embeddings a string or a list of strings. Never empty.",
+        "input": "A string or a list of messages, with at most 20,000 messages and parts in all; for embeddings a "
+        "string or a list of strings. Never empty.",
         "modality": "What is to come out; null is text where the model makes it, else what the model makes.",
         "parameters": "How to generate, typed by the modality: those of text, or those of embeddings.",
         "tools": "Functions that the model may ask you to call.",

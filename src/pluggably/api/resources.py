@@ -64,7 +64,7 @@ class NewModel(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ModelName(Struct, forbid_unknown_fields=True):
-    model: str
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class Me(Struct):

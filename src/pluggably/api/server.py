@@ -39,6 +39,9 @@ LINGER_S = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 # Requests that may wait behind the one that is answered before no more is read.
 MAX_PIPELINED = 16
+# One read may bring more of them, and it is read by now. Those beyond this are not answered: the connection is closed
+# behind the others, and a client may ask again for what it has no answer to (RFC 9112, 9.3.2).
+MOST_PIPELINED = 128
 # uvicorn looks around ten times a second.
 TICKS_A_LOOK = 10
 # How long uvicorn waits for its tasks once every generation has ended or has been ended.
@@ -149,6 +152,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _admit(self) -> None:
         """Starts a request whose head has come, or lets it wait behind the one that is answered."""
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refuse(InvalidRequest("Too many requests were sent without waiting for an answer."))
+            return
         method, version = self.parser.get_method().decode("ascii"), self.parser.get_http_version()
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")

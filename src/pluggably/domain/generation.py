@@ -8,6 +8,7 @@ is `UNSET`, not `None`, in an answer, and so does not appear in it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
@@ -161,21 +162,22 @@ def with_own_ids(messages: list[Message]) -> list[Message]:
     if len(ids) == len(set(ids)):
         return messages
     taken: set[str] = set()
-    waiting: dict[str, list[str]] = {}
+    numbers: dict[str, int] = {}  # the last one that was put behind an id
+    waiting: dict[str, deque[str]] = {}
     answered: dict[str, str] = {}
 
     def renamed(part: Part) -> Part:
         if isinstance(part, ToolCall):
-            id_, count = part.id, 1
+            id_ = part.id
             while id_ in taken:
-                count += 1
+                count = numbers[part.id] = numbers.get(part.id, 1) + 1
                 id_ = f"{part.id}-{count}"
             taken.add(id_)
-            waiting.setdefault(part.id, []).append(id_)
+            waiting.setdefault(part.id, deque()).append(id_)
             return msgspec.structs.replace(part, id=id_)
         if isinstance(part, ToolResult):
             calls = waiting.get(part.tool_call_id)
-            id_ = calls.pop(0) if calls else answered.get(part.tool_call_id, part.tool_call_id)
+            id_ = calls.popleft() if calls else answered.get(part.tool_call_id, part.tool_call_id)
             answered[part.tool_call_id] = id_
             return msgspec.structs.replace(part, tool_call_id=id_)
         return part
@@ -461,6 +463,10 @@ class Generation(Struct, kw_only=True):
     metadata: dict[str, str] = {}
 
 
+# What JSON's readers, and the floats of metrics, know exactly.
+_MOST_COUNTED = 2**53
+
+
 class Fold:
     """Folds events into what an answer holds. At any moment it holds all that has come so far, so a stream that
     fails keeps its output up to there."""
@@ -490,7 +496,7 @@ class Fold:
                 self.usage.output_tokens = _counted(event.output_tokens)
                 self.usage.reasoning_tokens = _counted(event.reasoning_tokens)
                 self.usage.cost_usd = event.cost_usd
-                self.breakdown = event.breakdown
+                self.breakdown = _believable(event.breakdown)
             elif type(event) is Warned:
                 self.warnings.append(event.warning)
             elif type(event) is Started:
@@ -511,8 +517,15 @@ class Fold:
 
 
 def _counted(count: int | None) -> int | None:
-    """A backend that counts below zero knows nothing; metrics and prices would break on it."""
-    return count if count is None or count >= 0 else None
+    """A backend that counts below zero, or more than any number of tokens, knows nothing; metrics and prices would
+    break on it."""
+    return count if count is None or 0 <= count <= _MOST_COUNTED else None
+
+
+def _believable(breakdown: Breakdown | None) -> Breakdown | None:
+    if breakdown is None or all(_counted(count) is not None for count in msgspec.structs.astuple(breakdown)):
+        return breakdown
+    return None
 
 
 def _with_text(item: Item, text: str) -> Item:

@@ -16,6 +16,8 @@ from pluggably.errors import Conflict, ModelNotFound
 
 # Clients name the models, so there may be any number of names.
 MOST_KEPT = 4096
+# Of a name, as everywhere in the API and the config. Where it stands in a path, nothing else bounds it.
+MOST_CHARACTERS = 512
 
 
 class Catalog:
@@ -38,6 +40,8 @@ class Catalog:
         """The targets that serve `name`. Raises: ModelNotFound, naming what comes close."""
         route = self._kept.get(name)
         if route is None:
+            if len(name) > MOST_CHARACTERS:
+                raise ModelNotFound(f"No model has a name of more than {MOST_CHARACTERS} characters.")
             route = self._route(name)
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()

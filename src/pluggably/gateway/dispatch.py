@@ -219,9 +219,11 @@ class Run:
             try:
                 await self._settle(self._fold)
             finally:
-                self._ended = self._standing()
-                self._dispatch.ledger.record(self._ended, self.target, self.line)
-                await self._snapshot.leave()
+                try:
+                    self._ended = self._standing()
+                    self._dispatch.ledger.record(self._ended, self.target, self.line)
+                finally:
+                    await self._snapshot.leave()
 
     # ── one attempt after the other ──
 

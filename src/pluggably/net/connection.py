@@ -168,17 +168,21 @@ class Connection(asyncio.Protocol):
             self._resume_reading()  # or its end would not be seen
         return True
 
-    def is_alive(self) -> bool:
+    def is_alive(self) -> bool | None:
         """Whether a resting connection is still fit. The loop may not have seen yet that it was closed; a request that
-        is written into such a one may or may not have been done, and could not be sent again."""
+        is written into such a one may or may not have been done, and could not be sent again. None: bytes wait over
+        TLS. They may be a record that says nothing of any call, or an answer to none, which would be taken for the next
+        one's; once the loop has read them, that is known."""
         if self.transport.is_closing():
             return False
         if self._poll is None:
             opened = self.transport.get_extra_info("socket")
             self._poll = select.poll()
-            # Over TLS there are records that say nothing of the call, so bytes that wait are no fault there.
-            self._poll.register(opened.fileno(), _HUNG_UP if self.origin[0] else _HUNG_UP | select.POLLIN)
-        return not self._poll.poll(0)
+            self._poll.register(opened.fileno(), _HUNG_UP | select.POLLIN)
+        seen = self._poll.poll(0)
+        if not seen:
+            return True
+        return None if self.origin[0] and seen[0][1] == select.POLLIN else False
 
     # ── what the loop calls ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,6 +28,8 @@ CONNECT_TIMEOUT_S = 10.0
 # After a stream's end mark, how long to wait for the end of its HTTP body before the connection is given up.
 DRAIN_S = 0.25
 MOST_URLS = 256
+# Turns of the loop in which it reads what waits: in the first it only sees that something does.
+READING_TURNS = 4
 
 
 class Patience:
@@ -238,7 +240,7 @@ class HttpClient:
         destination = self._destinations.get(url) or self._destination(url)
         head = destination.head(method, headers, len(body), keep=self._reuses)
         started = self._loop.time()
-        connection = self._rested(destination) or await self._connect(destination, patience)
+        connection = await self._rested(destination) or await self._connect(destination, patience)
         connection.send(head, body, is_head=method == "HEAD")
         answer = Answer(self, connection, patience, started)
         try:
@@ -281,11 +283,21 @@ class HttpClient:
         destination = self._destinations[url] = Destination(url)
         return destination
 
-    def _rested(self, destination: Destination) -> Connection | None:
+    async def _rested(self, destination: Destination) -> Connection | None:
         resting = self._resting.get(destination.origin)
         while resting:
             connection = resting.pop()
-            if connection.idle_until > self._loop.time() and connection.is_alive():
+            is_alive = connection.idle_until > self._loop.time() and connection.is_alive()
+            try:
+                for _ in range(READING_TURNS):
+                    if is_alive is not None:
+                        break
+                    await asyncio.sleep(0)
+                    is_alive = connection.is_alive()
+            except asyncio.CancelledError:
+                connection.give_up()
+                raise
+            if is_alive:
                 return connection
             connection.give_up()
         return None

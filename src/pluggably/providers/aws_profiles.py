@@ -10,6 +10,7 @@ ways is botocore's (1.44.5).
 from __future__ import annotations
 
 import configparser
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -38,11 +39,11 @@ def read_shared_files(around: Surroundings) -> SharedFiles:
     profiles: dict[str, dict[str, str]] = {}
     sessions: dict[str, Section] = {}
     for section, entries in _sections(around, config_path).items():
-        kind, _, name = section.partition(" ")
+        kind, name = _named(section)
         if section == "default" or kind == "profile":
-            profiles.setdefault(name.strip() or section, {}).update(entries)
+            profiles.setdefault(name or section, {}).update(entries)
         elif kind == "sso-session":
-            sessions[name.strip()] = entries
+            sessions[name] = entries
     of_credentials = _sections(around, credentials_path)
     for name, entries in of_credentials.items():
         profiles.setdefault(name, {}).update(entries)
@@ -51,6 +52,16 @@ def read_shared_files(around: Surroundings) -> SharedFiles:
             for key in _KEYS:
                 entry.pop(key, None)
     return SharedFiles(profiles, sessions, f"{credentials_path} or {config_path}")
+
+
+def _named(section: str) -> tuple[str, str]:
+    """`profile "my work"`: what the section is of, and the name, which may stand in quotes. One that is of no such form
+    names nothing, and botocore leaves it out, too (configloader.py)."""
+    try:
+        kind, name = shlex.split(section)
+    except ValueError:
+        return "", ""
+    return kind, name
 
 
 def _sections(around: Surroundings, path: Path) -> dict[str, dict[str, str]]:

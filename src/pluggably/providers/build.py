@@ -68,8 +68,8 @@ def build_provider(
             key_header=row.key_header,
             location=location or "remote",
             always_streams=row.always_streams if always_streams is None else always_streams,
-            headers={**row.headers, **(headers or {})},
-            query={key: filled(value, row, variables or {}, name) for key, value in row.query.items()},
+            headers={**_all_filled(row.headers, row, variables or {}, name), **(headers or {})},
+            query=_all_filled(row.query, row, variables or {}, name),
             signers=_signers(name, row, bool(api_keys), variables or {}, aws, google, environment or {}),
         )
     except msgspec.ValidationError as error:
@@ -99,6 +99,10 @@ def filled(template: str, preset: Preset, given: Mapping[str, str], name: str) -
     return _GAP.sub(value, template)
 
 
+def _all_filled(templates: Mapping[str, str], preset: Preset, given: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: filled(value, preset, given, name) for key, value in templates.items()}
+
+
 def _signers(
     name: str,
     row: Preset,
@@ -114,7 +118,7 @@ def _signers(
 
         region = filled("{region}", row, variables, name) if aws or not has_key else ""
         return [
-            aws_signer(name, access, region, "bedrock", environment)
+            aws_signer(name, access, region, row.signing_service, environment)
             for access in aws or ([] if has_key else [AwsAccess()])
         ]
     if row.signing == "google":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import threading
 import time
@@ -454,12 +455,14 @@ def _read_kept(path: Path, source: str) -> Kept | None:
 
 
 def _write_kept(path: Path, kept: Kept) -> None:
-    """Whole or not at all. Raises: OSError."""
+    """Whole or not at all, for its owner alone. Raises: OSError."""
     new = path.with_name(f".{path.name}.new")
     with _WRITING:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)  # what a crash has left, or somebody else's link
         try:
-            new.write_bytes(msgspec.json.encode(kept))
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(kept))
             new.replace(path)
         except OSError:
             with suppress(OSError):

@@ -26,7 +26,7 @@ import structlog
 
 from pluggably.errors import ModelUnavailable, PluggablyError
 from pluggably.net.http import HttpClient, Patience
-from pluggably.runners import guard
+from pluggably.runners import guard, listeners
 from pluggably.runners.runner import Launch
 
 WorkerState: TypeAlias = Literal["starting", "ready", "stopping", "exited"]
@@ -68,7 +68,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 def free_port() -> int:
     """A loopback port that nobody listens on. Another process may take it before the worker does: then that start
-    fails, and the next one gets another."""
+    fails, and the next one gets another. Where it is another user's, `_is_its_own` sees that."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -218,12 +218,26 @@ class Worker:
         return url
 
     async def _answers(self, url: str) -> bool:
+        """Raises: ModelUnavailable where another user's process has taken the worker's port."""
+        # Nobody who may be a stranger is told the secret.
+        headers = self.launch.headers if self._is_its_own(url) else {}
         try:
-            answer = await self._http.send("GET", url, self.launch.headers, b"", PROBE_PATIENCE)
+            answer = await self._http.send("GET", url, headers, b"", PROBE_PATIENCE)
         except PluggablyError:
             return False
         answer.close()
-        return answer.status == 200
+        # It may have been taken since.
+        return answer.status == 200 and (self._is_its_own(url) or not headers)
+
+    def _is_its_own(self, url: str) -> bool:
+        """Whether somebody listens there, and no stranger; also where the system does not tell. Nobody is seen where
+        the system leads a port elsewhere, which only root can tell it to.
+
+        Raises: ModelUnavailable where a stranger listens."""
+        users = listeners.listening_users(urlsplit(url).port or 0)
+        if users and self.pid is not None and listeners.has_stranger(users, self.pid):
+            raise ModelUnavailable("A process of another user has taken the port of the model's process. Try again.")
+        return users is None or bool(users)
 
     def spawned(self, transport: asyncio.SubprocessTransport) -> None:
         self._transport = transport

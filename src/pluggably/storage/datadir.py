@@ -4,6 +4,9 @@ One gateway process owns a data directory: it holds `gateway.lock` for as long a
 system frees that lock when the process ends, however it ends, so a lock is never stale and nothing needs to
 be deleted by hand. The command line opens the same directory without that lock.
 
+Whoever can write the directory can make itself an admin key. So one that somebody else can write is refused, rather
+than taken as it is.
+
 What surprises: a lock belongs to the open file, and a forked child that keeps the file open keeps the lock.
 Child processes must be started by `exec` (as `subprocess` does), which closes it."""
 
@@ -11,8 +14,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +32,7 @@ from pluggably.errors import StartupError
 PEPPER_BYTES = 32
 SETUP_WAIT_S = 15.0
 LOCK = "gateway.lock"
+PEPPER = "pepper"
 LOCAL_CREDENTIAL = "local.json"
 ADMIN_KEY = "admin-key"
 
@@ -118,6 +125,7 @@ def open_data_directory(path: Path) -> DataDirectory:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise StartupError(_refused(path))
     directory = DataDirectory(path, b"")
+    _check_writers(directory)
     with directory.setting_up():
         directory.pepper = _pepper(directory)
     return directory
@@ -135,7 +143,7 @@ def read_local_credential(path: Path) -> LocalCredential | None:
     """What the gateway that owns the data directory at `path` wrote there. It may have died since."""
     try:
         return msgspec.json.decode((path / LOCAL_CREDENTIAL).read_bytes(), type=LocalCredential)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -157,8 +165,49 @@ def write_private(path: Path, content: bytes) -> None:
         _write_whole(path, content)
 
 
+def _check_writers(directory: DataDirectory) -> None:
+    """Raises: StartupError where somebody else can write the directory, the pepper or the database.
+
+    Root may take a directory of another user's, as with `sudo` and in containers: its owner is the administrator. All
+    of it must then be that one's."""
+    owners = {0, os.geteuid()}
+    for path in (directory.path, directory.path / PEPPER, directory.database):
+        with _told(path):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+        if path == directory.path and os.geteuid() == 0:
+            owners.add(status.st_uid)
+        if status.st_uid not in owners:
+            raise StartupError(
+                f"{path} belongs to the user id {status.st_uid}, who could make an admin key of this gateway, and this "
+                f"process runs as {os.geteuid()}. Run it as that user, give the directory and its files to this one "
+                "(chown), or choose another data directory with --data-dir or PLUGGABLY_DATA_DIR."
+            )
+        others = "everybody" if status.st_mode & stat.S_IWOTH else None
+        if others is None and status.st_mode & stat.S_IWGRP and not _is_ours_alone(status.st_gid, owners):
+            others = f"the group id {status.st_gid}"
+        if others is not None:
+            raise StartupError(
+                f"{path} can be written by {others}, who could make an admin key of this gateway. Take that away: "
+                f"`chmod go-w {path}`. Where that changes nothing, the file system has no such rights: choose another "
+                "data directory with --data-dir or PLUGGABLY_DATA_DIR, in a container a volume."
+            )
+
+
+def _is_ours_alone(group: int, owners: set[int]) -> bool:
+    """Whether nobody else is known to be in a group: many systems give each user one, and orchestrators give a volume
+    one that no user has."""
+    try:
+        members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
+    except KeyError:  # the group has no name here, or a member is no user
+        members = set()
+    return members | {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group} <= owners
+
+
 def _pepper(directory: DataDirectory) -> bytes:
-    path = directory.path / "pepper"
+    path = directory.path / PEPPER
     with _told(path):
         if not path.exists():
             if directory.database.exists():

@@ -100,7 +100,7 @@ def configure(level: str = "info", form: Format = "auto", stream: TextIO | None 
     global _requests
     _requests = lines if as_json and number <= logging.INFO else None
     structlog.configure(
-        processors=[arrange, _as_json if as_json else text],
+        processors=[arrange, *([_as_json] if as_json else [_legible, text])],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
@@ -162,6 +162,16 @@ def _calls(trace: TracebackType | None) -> list[str]:
 
 def _as_json(_logger: Any, _method: str, fields: Fields) -> str:
     return _encode(fields).decode()
+
+
+def _legible(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """What a terminal would obey, and what would make two lines of one, is a mark. JSON escapes it all by itself, and
+    so does what text makes of other values."""
+    for name, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            kept = "\n" if name == "exception" else ""
+            fields[name] = "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return fields
 
 
 class _Lines:

@@ -194,6 +194,7 @@ def check(factory: CodecFactory, conversation: Conversation, opaque: frozenset[s
     if conversation.reply is None:
         return
     check_reply(factory, conversation)
+    check_faults(factory, conversation)
     is_framed = conversation.reply.status < 300 and _is_framed(factory, conversation)
     if is_framed:
         check_every_cut(factory, conversation)
@@ -296,6 +297,7 @@ GARBAGE: tuple[bytes, ...] = (
     b'{"choices": 7, "data": 7, "output": 7}',
     b'{"choices": [null], "data": [null]}',
     b"[" * 20_000,
+    '{"error": {"message": "clé"}, "message": "clé"}'.encode("latin-1"),
 )
 
 
@@ -317,6 +319,20 @@ def check_garbage(factory: CodecFactory, conversation: Conversation, garbage: It
             fails = True
         completed = any(isinstance(event, Completed) for event in events)
         assert fails and not completed, f"{body[:60]!r} became {[type(event).__name__ for event in events]}"
+
+
+def check_faults(factory: CodecFactory, conversation: Conversation, garbage: Iterable[bytes] = GARBAGE) -> None:
+    """Whatever a server answers in place of its errors, what its status says is told."""
+    for status in (300, 401, 404, 429, 500):
+        for body in garbage:
+            codec, _ = _begin(factory, conversation)
+            error = codec.fault(HttpReply(status=status, headers={"retry-after": ODD_WAIT}, body=body))
+            expected = BackendError if status in (401, 429, 500) else PluggablyError
+            assert isinstance(error, expected), f"{status} {body[:60]!r} became {error!r}"
+
+
+# A year that no calendar has.
+ODD_WAIT = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
 
 
 def check_error_in_200(

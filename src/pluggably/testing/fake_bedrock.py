@@ -3,10 +3,11 @@
 The model's name says what is answered: `echo` repeats the last text, `say-N` says N words, `slow-N-MS` says N words
 with a pause before each, `tools` calls the first tool and then tells its result, `think` reasons first, `error-NAME`
 fails with that exception, `breaks-N-NAME` says N words and fails with that exception in the stream, `ends-N` says N
-words and ends. Of texts to embed, a call brings one (`inputText`, Titan's), or up to 96 (`texts`, Cohere's). Behind the
-same address are the lists of models and of inference profiles, the token service of AWS (`POST /`, for roles), the
-portal and the tokens of Identity Center, the metadata of a machine at Amazon and at Google, and Google's token
-endpoint, so that one server is all that a gateway has to reach.
+words and ends. `anthropic.claude-` may stand before it: only Claude's reasoning is signed and taken back. Of texts to
+embed, a call brings one (`inputText`, Titan's), or up to 96 (`texts`, Cohere's). Behind the same address are the lists
+of models and of inference profiles, the token service of AWS (`POST /`, for roles), the portal and the tokens of
+Identity Center, the metadata of a machine at Amazon and at Google, and Google's token endpoint, so that one server is
+all that a gateway has to reach.
 
 Everything that arrives is recorded as it came, the path not unquoted, so a test can check signatures. The keys that are
 given out are numbered and good for `lifetime_s`.
@@ -48,6 +49,7 @@ STATUSES = {
     "InternalServerException": 500,
     "ServiceUnavailableException": 503,
 }
+CLAUDE = "anthropic.claude-"
 _LLAMA = "meta.llama4-scout-17b-instruct-v1:0"
 LISTS: dict[str, Json] = {
     "/foundation-models": {
@@ -198,14 +200,14 @@ class FakeBedrock:
         signer = recorded.headers["authorization"].partition("Credential=")[2].partition("/")[0]
         if time.time() > self.ends.get(signer, math.inf):
             return _failure("ExpiredTokenException", 403)
-        kind, *given = model.rpartition("/")[2].split("-")
+        kind, *given = model.rpartition("/")[2].removeprefix(CLAUDE).split("-")
         if kind == "error":
             return _failure(given[0], STATUSES.get(given[0], 400))
         if operation == "invoke":
             return _embedded(recorded.json)
-        if wrong_shape(recorded.json) is not None:
-            return _failure("ValidationException", 400)
-        blocks, reason = _said(kind, given, recorded.json)
+        if (why := wrong_shape(recorded.json, model)) is not None:
+            return _failure("ValidationException", 400, why)
+        blocks, reason = _said(kind, given, recorded.json, is_claude=CLAUDE in model)
         if operation == "converse":
             said: Json = {
                 "output": {"message": {"role": "assistant", "content": blocks}},
@@ -222,17 +224,29 @@ class FakeBedrock:
         return stream
 
 
-def wrong_shape(body: Json) -> str | None:
+def wrong_shape(body: Json, model: str = CLAUDE) -> str | None:
     """Why a conversation is refused, as far as this one knows."""
+    thoughts = [
+        block["reasoningContent"]
+        for message in body["messages"]
+        for block in message["content"]
+        if "reasoningContent" in block
+    ]
+    if any(CLAUDE not in model or not _is_signed(thought) for thought in thoughts):
+        return "User messages cannot contain reasoning content. Please remove the reasoning content and try again."
     kinds = {kind for message in body["messages"] for block in message["content"] for kind in block}
     if kinds & {"toolUse", "toolResult"} and not body.get("toolConfig", {}).get("tools"):
         return "The toolConfig field must be defined when using toolUse and toolResult content blocks."
     return None
 
 
-def _failure(name: str, status: int) -> web.Response:
+def _is_signed(thought: Json) -> bool:
+    return "redactedContent" in thought or bool(thought.get("reasoningText", {}).get("signature"))
+
+
+def _failure(name: str, status: int, why: str = "") -> web.Response:
     headers = {"x-amzn-ErrorType": f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
-    return web.json_response({"message": f"The fake failed with {name}."}, status=status, headers=headers)
+    return web.json_response({"message": why or f"The fake failed with {name}."}, status=status, headers=headers)
 
 
 def _embedded(body: Json) -> web.Response:
@@ -249,7 +263,7 @@ def _embedded(body: Json) -> web.Response:
     return web.json_response(answer, headers={"X-Amzn-Bedrock-Input-Token-Count": tokens})
 
 
-def _said(kind: str, given: list[str], body: Json) -> tuple[list[Json], str]:
+def _said(kind: str, given: list[str], body: Json, *, is_claude: bool) -> tuple[list[Json], str]:
     """The blocks of an answer, and why it stops."""
     last = body["messages"][-1]["content"]
     if kind == "tools":
@@ -262,7 +276,8 @@ def _said(kind: str, given: list[str], body: Json) -> tuple[list[Json], str]:
     if kind in ("say", "slow", "breaks", "ends"):
         return [{"text": " ".join(f"w{number}" for number in range(int(given[0])))}], "end_turn"
     text = next((block["text"] for block in reversed(last) if "text" in block), "")
-    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}}
+    text_of_thought = {"text": "Hm.", **({"signature": "c2ln"} if is_claude else {})}
+    thought = {"reasoningContent": {"reasoningText": text_of_thought}}
     return ([thought] if kind == "think" else []) + [{"text": text}], "end_turn"
 
 

@@ -10,14 +10,21 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
+from pluggably.errors import PluggablyError, Violation
+
 MAX_SHOWN = 500
+# What a pattern may look at of a vendor's words: more than any error says, and so little that no words, however they
+# are made, hold the loop.
+MAX_READ = 4096
+# No wait is told in more characters; `1d12h30m15.123s` has 15.
+_LONGEST_DURATION = 32
 
 # Keys, as vendors quote them ("sk-proj-ab***yz", at Moonshot "ak-…"), and the ids of the operator's organisation and
 # project ("org-A1b2C3"), which unlike words have digits or capitals in them. Google names the project in the path of
@@ -26,7 +33,20 @@ _SECRET = re.compile(
     r"\b(?:(?i:bearer)\s+\S+"
     r"|(?i:ak|sk|gsk|pk|rk|xai|pplx|csk|fw|hf|nvapi|ghp|github_pat)[-_][\w*.\-]{4,}"
     r"|(?:org|proj|user|acct)[-_](?=\w*[0-9A-Z])\w{6,}"
-    r"|projects/[^/\s`'\"?]+|(?i:project(?:[_ ]number)?)[:= ]{1,2}#?\d{6,}|project=[\w.:-]+)"
+    r"|projects/[^/\s`'\"?]+|(?i:project(?:[_ ]number)?)[:= ]{1,2}#?\d{6,}|project=[\w.:-]+"
+    # Google's keys, and how it names the one that a call came with: "for consumer 'api_key:AIza…'".
+    r"|AIza[\w-]{8,}|api_key:\S+)"
+)
+
+# What says that this model does not take something, where another one may, so that a route goes on. Claude's words are
+# the same at every cloud: platform.claude.com/docs/en/api/errors ("Extra inputs are not permitted", "Prefill not
+# supported"), github.com/cline/cline/issues/10572 ("is deprecated for this model"), github.com/aws-samples/
+# bedrock-access-gateway/issues/191 ("cannot both be specified"). Bedrock's own: "extraneous key [x] is not permitted",
+# "Unknown parameter", "doesn't support tool use in streaming mode" (2026-11).
+UNSUPPORTED_WORDS = re.compile(
+    r"extra inputs are not permitted|extraneous key|unknown parameter|not supported|(does not|doesn.t) support"
+    r"|is (removed|deprecated)|cannot both be specified",
+    re.I,
 )
 
 # What a vendor's error means: too long a prompt; a prompt or an answer that is not allowed; no credit left; too many
@@ -46,12 +66,58 @@ class Asked(Struct, frozen=True, kw_only=True):
     error_codes: Mapping[str, Meaning] = {}
 
 
+def decoded(body: bytes) -> Any | None:
+    """The body of an error as JSON; None where it is none. One in another encoding than UTF-8 still tells its codes."""
+    try:
+        try:
+            return msgspec.json.decode(body)
+        except UnicodeDecodeError:  # no kind of the other
+            return msgspec.json.decode(body.decode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def words_of(value: Any) -> str:
+    """A vendor's words, as far as they are read; nothing where there is no text."""
+    return value[:MAX_READ] if isinstance(value, str) else ""
+
+
+def in_order(text: str, *patterns: re.Pattern[str]) -> bool:
+    """Whether the text has what each pattern looks for, one behind the other. One pattern with `.*` between them would
+    find the same, in a time that grows with a power of the text's length."""
+    place = 0
+    for pattern in patterns:
+        found = pattern.search(text, place)
+        if found is None:
+            return False
+        place = found.end()
+    return True
+
+
 def shown(value: Any, limit: int = MAX_SHOWN) -> str:
     """A vendor's words as clients may see them: one line, without keys and account ids, cut to `limit` characters."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode() if value else ""
     text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
     text = _SECRET.sub("[redacted]", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def redact(error: PluggablyError, credentials: Collection[str]) -> None:
+    """Takes the values of an endpoint's own credentials out of an error that clients see: a vendor may quote them in
+    any form, and cut them. What is shorter than eight characters could be a word."""
+    beginnings = sorted({re.escape(one[: max(8, len(one) // 2)]) for one in credentials if len(one) >= 8})
+    if not beginnings:
+        return
+    pattern = re.compile(rf"""(?:{"|".join(beginnings)})[^\s"'`,;<>()\[\]{{}}]*""")
+
+    def cleared(text: str) -> str:
+        return pattern.sub("[redacted]", text)
+
+    error.detail = cleared(error.detail)
+    error.args = (error.detail,)
+    error.pointer = error.pointer and cleared(error.pointer)
+    error.backend_code = error.backend_code and cleared(error.backend_code)
+    error.violations = [Violation(cleared(one.pointer), cleared(one.detail)) for one in error.violations]
 
 
 def retry_after_s(headers: Mapping[str, str], *, limited: bool = True) -> float | None:
@@ -78,6 +144,8 @@ def retry_after_s(headers: Mapping[str, str], *, limited: bool = True) -> float 
 
 def duration_s(text: str) -> float | None:
     """`6m0s`, `1.5s`, `12ms`, `1h2m3s` in seconds."""
+    if len(text) > _LONGEST_DURATION:
+        return None
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)", text)
     if not parts:
         return None
@@ -99,6 +167,6 @@ def _seconds_until(date: str, now: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(date).timestamp()
         since = parsedate_to_datetime(now).timestamp() if now else time.time()
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a year that no calendar has
         return None
     return max(until - since, 0.0)

@@ -229,7 +229,7 @@ class BareJson:
         """The error that the text is, or that stands in its list, in a form that every codec reads."""
         try:
             told = msgspec.json.decode(self.text())
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return []
         entries = told if isinstance(told, list) else [told]
         return [Frame("error", msgspec.json.encode(entry)) for entry in entries if _is_error(entry)][:1]

@@ -111,7 +111,7 @@ def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]
     return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
-def check_tools(lacks: frozenset[Lack], backend: str) -> None:
+def check_tools(lacks: Collection[str], backend: str) -> None:
     """For a request with tools. Raises: UnsupportedParameter where they cannot be offered."""
     if "tools" in lacks:
         raise UnsupportedParameter(
@@ -121,7 +121,7 @@ def check_tools(lacks: frozenset[Lack], backend: str) -> None:
         )
 
 
-def check_tool_choice(choice: ToolChoice, lacks: frozenset[Lack], backend: str) -> None:
+def check_tool_choice(choice: ToolChoice, lacks: Collection[str], backend: str) -> None:
     """Raises: UnsupportedParameter for a call that cannot be demanded."""
     if choice in ("auto", "none"):
         return

@@ -154,6 +154,17 @@ class Omissions:
     def foreign_reasoning(self, state: ProviderState, pointer: str) -> None:
         self.note("provider_state_dropped", pointer, f"cannot use this reasoning, which is of {self._of(state)}")
 
+    def reasoning_of_another_model(self, pointer: str) -> None:
+        self.note("provider_state_dropped", pointer, "cannot use this reasoning, which this model does not take back")
+
+    def reasoning_cut_off(self, pointer: str) -> None:
+        self.note(
+            "provider_state_dropped",
+            pointer,
+            "takes reasoning back only with the prompt and the tools that it was made with, "
+            "and this request has others",
+        )
+
     def foreign_item(self, item: ProviderItem, pointer: str) -> None:
         self.note("part_dropped", pointer, f"cannot use this item, which is of {self._of(item)}")
 

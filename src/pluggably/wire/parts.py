@@ -38,6 +38,12 @@ _TEXT_TYPES = ("text", "input_text")
 INVALID_JSON = "INVALID_JSON"
 # How deep the arguments of a call may be nested that goes back to a vendor; models write a handful of levels.
 MOST_NESTED = 128
+# Where the wires have the content of a message or a part: what it is and who says it, and its words or bytes.
+_CONTENT = {
+    *("type", "role", "content", "parts", "text", "refusal", "data", "bytes", "url", "uri", "source", "document"),
+    *("file", "file_id", "file_url", "file_data", "fileUri", "fileData", "inlineData"),
+    *("image", "images", "image_url", "audio", "input_audio", "video", "video_url"),
+}
 # What a client says beside the results of tools.
 UserPart: TypeAlias = Text | Image | File | Audio | ProviderItem
 
@@ -222,10 +228,29 @@ def own_options(options: ProviderOptions | UnsetType, backend: str) -> Mapping[s
 
 
 def merged(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
-    """`value` with the options of a message, a part or a tool in it, objects merged key by key."""
+    """`value` with the options of a message, a part or a tool in it, objects merged key by key. Options stand beside
+    the content, or within its object (an image's `detail`); what it is they never replace: it has been checked.
+
+    Raises: InvalidRequest for options that would."""
     for key, wanted in own.items():
         given = value.get(key)
-        value[key] = merged(dict(given), wanted) if isinstance(given, dict) and isinstance(wanted, dict) else wanted
+        if isinstance(given, dict) and isinstance(wanted, dict):
+            join = merged if key in _CONTENT else _joined
+            value[key] = join(dict(given), wanted)
+        elif given is not None and key in _CONTENT and given != wanted:
+            raise InvalidRequest(
+                f"`{key}` holds what a message or a part says, which provider_options cannot replace; give it as "
+                "the content itself."
+            )
+        else:
+            value[key] = wanted
+    return value
+
+
+def _joined(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
+    for key, wanted in own.items():
+        given = value.get(key)
+        value[key] = _joined(dict(given), wanted) if isinstance(given, dict) and isinstance(wanted, dict) else wanted
     return value
 
 

@@ -7,6 +7,7 @@ end becomes an error. Nothing is retried here: that is a decision, and decisions
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -26,15 +27,20 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
-from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step
+from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step, fault_by_status
 from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
+from pluggably.wire.faults import redact, retry_after_s
 from pluggably.wire.framing import FRAMERS, Framer, comes_whole, ended, received
+from pluggably.wire.own_urls import refuse_own_urls
 
 log = structlog.get_logger()
 
-# A million embedding numbers as JSON text are 20 MB.
+# Of an answer, whole or as a stream. A million embedding numbers as JSON text are 20 MB.
 MAX_REPLY_BYTES = 128 * 1024 * 1024
 MAX_FAULT_BYTES = 256 * 1024
+# Headers that let a call in, whoever made them; of an endpoint's own, all may be secrets but the version of an API.
+_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie", re.I)
+_VERSION = re.compile(r"version$", re.I)
 
 
 class FixedBackend:
@@ -123,10 +129,17 @@ class LeasedBackend:
 
 def _foreseen(endpoint: Endpoint, request: GenerationRequest) -> Foresight:
     try:
-        step = endpoint.codec(endpoint.options).begin(request, _address(endpoint, request))
+        step = _begun(endpoint.codec(endpoint.options), endpoint, request)
     except PluggablyError as refusal:
         return Foresight(refusal)
     return Foresight(None, sum(type(event) is Warned for event in step.events))
+
+
+def _begun(codec: Codec, endpoint: Endpoint, request: GenerationRequest) -> Step:
+    """A codec's first step. Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
+    if endpoint.location == "local":
+        refuse_own_urls(request, endpoint.backend)
+    return codec.begin(request, _address(endpoint, request))
 
 
 def _address(endpoint: Endpoint, request: GenerationRequest) -> Address:
@@ -145,7 +158,7 @@ async def attempt(
 
     Raises: BackendError and its kinds; UnsupportedParameter, UnsupportedModality before any call."""
     codec = endpoint.codec(endpoint.options)
-    step = codec.begin(request, _address(endpoint, request))
+    step = _begun(codec, endpoint, request)
     completed = False
     calls, began = 0, asyncio.get_running_loop().time()
     while True:
@@ -166,7 +179,7 @@ async def attempt(
         answer = await client.send(call.method, url, headers, call.body, waits)
         try:
             if answer.status >= 300:
-                fault = codec.fault(await _reply(answer, MAX_FAULT_BYTES))
+                fault = _fault(codec, await _reply(answer, MAX_FAULT_BYTES))
                 fault.backend_status = fault.backend_status or answer.status
                 if calls > 1:
                     said = fault.detail if fault.detail.endswith((".", "!", "?", "…")) else f"{fault.detail}."
@@ -182,11 +195,25 @@ async def attempt(
                         completed = completed or type(batch[-1]) is Completed
                         yield batch
                 step = _understood(partial(ended, codec, framer))
+            if step.error is not None:
+                redact(step.error, _credentials(endpoint, headers))
+        except PluggablyError as error:
+            redact(error, _credentials(endpoint, headers))
+            raise
         finally:
             answer.close()
         completed = completed or any(type(event) is Completed for event in step.events)
     if not completed:
         raise BackendInvalidResponse("The backend's answer ended without its end mark.")
+
+
+def _credentials(endpoint: Endpoint, headers: Mapping[str, str]) -> list[str]:
+    """What must not be told of a call's headers: of each the last word, as in `Bearer <key>`."""
+    return [
+        value.rpartition(" ")[2]
+        for name, value in headers.items()
+        if (name in endpoint.headers and not _VERSION.search(name)) or _CREDENTIAL.search(name)
+    ]
 
 
 def _left(patience: Patience, began: float) -> Patience:
@@ -212,7 +239,11 @@ async def _signed(
 async def _streamed(codec: Codec, framer: Framer, answer: Answer) -> AsyncGenerator[Sequence[Event], None]:
     """The events of a framed answer, those of one read together. `Completed` is held back until the answer has really
     ended, so that its connection can serve again."""
+    size = 0
     while chunk := await answer.next_chunk():
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            raise BackendInvalidResponse(f"The backend's answer is longer than {MAX_REPLY_BYTES} bytes.")
         events, error = _events(codec, framer.feed(chunk))
         if events:
             answer.saw_event()
@@ -256,10 +287,26 @@ def _understood(read: Callable[[], Step]) -> Step:
         raise _misunderstood(slip) from slip
 
 
+def _fault(codec: Codec, reply: HttpReply) -> PluggablyError:
+    """What a codec makes of an error; where it slips over one, what the status says is told all the same."""
+    try:
+        return codec.fault(reply)
+    except PluggablyError:
+        raise
+    except Exception as slip:  # noqa: BLE001  as above
+        _tell(slip)
+        detail = f"The backend answered {reply.status}, and why is not in the form that its wire documents."
+        return fault_by_status(reply, detail, retry_after_s=retry_after_s(reply.headers, limited=reply.status == 429))
+
+
 def _misunderstood(slip: Exception) -> BackendInvalidResponse:
+    _tell(slip)
+    return BackendInvalidResponse("The backend's answer is not of the form that its wire documents.")
+
+
+def _tell(slip: Exception) -> None:
     # The exception's text may quote the answer, so it goes nowhere; its type and place are enough to find the fault.
     log.warning("codec_slip", exception=type(slip).__name__, place=_place(slip))
-    return BackendInvalidResponse("The backend's answer is not of the form that its wire documents.")
 
 
 def _place(error: Exception) -> str:

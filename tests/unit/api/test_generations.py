@@ -11,7 +11,7 @@ import pytest
 from snapshots import dispatch_over, snapshot
 
 from pluggably.api.bodies import decode
-from pluggably.api.generations import GenerationBody, Generations, resolved
+from pluggably.api.generations import MOST_PARTS, GenerationBody, Generations, resolved
 from pluggably.api.http import ClientConnection, HttpRequest, JsonAnswer, Limits
 from pluggably.api.sse import EventStream
 from pluggably.domain.access import Principal
@@ -42,10 +42,12 @@ from pluggably.errors import (
 from pluggably.gateway.registry import Registry
 from pluggably.gateway.snapshot import Live
 from pluggably.net.http import Patience
+from tests.work import lines_run
 
 TEXT: tuple[Modality, ...] = ("text",)
 EMBEDDING: tuple[Modality, ...] = ("embedding",)
 BOTH: tuple[Modality, ...] = ("text", "embedding")
+WORD = {"type": "text", "text": "x"}
 TOOL = {"type": "function", "name": "look", "input_schema": {}}
 
 
@@ -258,6 +260,42 @@ def test_no_more_than_twenty_are_told() -> None:
 
 
 # ── tools and the rest ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ([{"role": "user", "content": "x"}] * (MOST_PARTS + 1), "/input"),
+        ([message("user", *[WORD] * MOST_PARTS)], "/input/0/content"),
+        (
+            [
+                {"role": "user", "content": "x"},
+                message("user", *[WORD] * 3),
+                message("tool", {"type": "tool_result", "tool_call_id": "1", "content": [WORD] * MOST_PARTS}),
+            ],
+            "/input/2/content",
+        ),
+    ],
+    ids=["messages", "parts", "parts of a result"],
+)
+def test_messages_and_parts_have_a_limit_together(given: Any, pointer: str) -> None:
+    """It is told before any of them is looked at, at the place where it is reached."""
+    error = refusal(input=given)
+    assert (error.code, error.pointer) == ("invalid_request", pointer)
+
+
+def test_so_many_messages_and_parts_are_taken() -> None:
+    """As many as the limit says, of both kinds together."""
+    taken = request(input=[message("user", *[WORD] * (MOST_PARTS - 1))])
+    assert len(taken.messages[0].content) == MOST_PARTS - 1
+
+
+def test_many_tools_are_compared_in_little_time() -> None:
+    """Each with those before it at once, and the second of a name is told."""
+    tools = [{**TOOL, "name": f"f{n}"} for n in range(500)]
+    body = decode(json.dumps({"model": "m", "input": "x", "tools": tools}).encode(), GenerationBody)
+    assert lines_run(lambda: resolved(body, TEXT)) < 5000
+    assert pointers(tools=[TOOL, TOOL]) == ["/tools/1/name"]
 
 
 def test_a_tool_choice_needs_its_tools() -> None:

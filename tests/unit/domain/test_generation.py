@@ -14,6 +14,7 @@ from pluggably.api.bodies import decode
 from pluggably.api.generations import GenerationBody
 from pluggably.domain.generation import (
     AlternativeToken,
+    Breakdown,
     Completed,
     Embedding,
     Event,
@@ -37,10 +38,13 @@ from pluggably.domain.generation import (
     TextParameters,
     TokenLogprob,
     ToolCall,
+    ToolResult,
     UsageReported,
     VisibleEvent,
     Warned,
+    with_own_ids,
 )
+from tests.work import lines_run
 
 
 def folded(*events: Event) -> Fold:
@@ -240,3 +244,33 @@ def test_events_survive_the_wire(event: Any) -> None:
 def test_stops_are_a_list(stop: Any, stops: list[str]) -> None:
     """One, many or none."""
     assert TextParameters(stop=stop).stops() == stops
+
+
+@pytest.mark.parametrize("count", [-1, 2**53 + 1, 10**400])
+def test_a_count_that_nobody_counted_is_not_known(count: int) -> None:
+    """Below zero, or more than any number of tokens: it would break metrics and prices."""
+    fold = Fold()
+    fold.add([UsageReported(input_tokens=count, output_tokens=7, breakdown=Breakdown(cache_write_tokens=count))])
+    assert (fold.usage.input_tokens, fold.usage.output_tokens, fold.breakdown) == (None, 7, None)
+    fold.add([UsageReported(input_tokens=2**53, breakdown=Breakdown(cache_write_tokens=2**53))])
+    assert (fold.usage.input_tokens, fold.breakdown) == (2**53, Breakdown(cache_write_tokens=2**53))
+
+
+def same_ids(count: int, *, answered: bool = False) -> list[Message]:
+    calls: list[Part] = [ToolCall("a", "f") for _ in range(count)]
+    results: list[Part] = [ToolResult("a", "x") for _ in range(count)]
+    return [Message("assistant", calls), *([Message("tool", results)] if answered else [])]
+
+
+def test_many_calls_of_one_id_take_little_work_each() -> None:
+    """Twice as many are twice the work, and the results follow their calls."""
+    assert lines_run(lambda: with_own_ids(same_ids(4000, answered=True))) < 4000 * 25
+    calls, results = with_own_ids(same_ids(3, answered=True))
+    assert [part.id for part in calls.content if isinstance(part, ToolCall)] == ["a", "a-2", "a-3"]
+    assert [part.tool_call_id for part in results.content if isinstance(part, ToolResult)] == ["a", "a-2", "a-3"]
+
+
+def test_an_id_that_looks_like_a_made_one_is_no_second_time_given() -> None:
+    """It keeps its name, and the next number is taken."""
+    (message,) = with_own_ids([Message("assistant", [ToolCall(id_, "f") for id_ in ("a-2", "a", "a", "a")])])
+    assert [part.id for part in message.content if isinstance(part, ToolCall)] == ["a-2", "a", "a-3", "a-4"]

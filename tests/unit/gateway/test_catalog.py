@@ -6,7 +6,7 @@ import pytest
 
 from pluggably.domain.catalog import LocalModel, Route, RouteSpec
 from pluggably.errors import Conflict, ModelNotFound
-from pluggably.gateway.catalog import MOST_KEPT, Catalog
+from pluggably.gateway.catalog import MOST_CHARACTERS, MOST_KEPT, Catalog
 
 
 def catalog() -> Catalog:
@@ -42,7 +42,9 @@ def test_a_name_means_a_target(name: str, backend: str, model: str, location: st
         ("smrt", "Did you mean 'smart'?"),
         ("zzz", "GET /v1/models"),
         ("", "GET /v1/models"),
-        ("x" * 100_000, "GET /v1/models"),
+        ("x" * 512, "GET /v1/models"),
+        ("x" * 513, "more than 512 characters"),
+        ("openai/" + "x" * 100_000, "more than 512 characters"),
         ("opnai/gpt-5", "no such provider (providers: box, openai)"),
         ("/gpt-5", "no such provider"),
         ("openai/", "No model has this name"),
@@ -205,3 +207,12 @@ def test_the_names_that_clients_make_up_are_bounded() -> None:
         models.resolve(f"openai/made-up-{i}")
     assert models.resolve("openai/made-up-0") is not first
     assert models.resolve("openai/made-up-0") == first
+
+
+def test_no_name_is_kept_that_is_too_long() -> None:
+    """A provider's models may have any name, so only their length bounds what is remembered of them."""
+    names = catalog()
+    longest = "openai/" + "x" * (MOST_CHARACTERS - len("openai/"))
+    assert names.resolve(longest).targets[0].backend == "openai"
+    with pytest.raises(ModelNotFound):
+        names.resolve(longest + "x")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 
 import pytest
 
 from pluggably.errors import BackendInvalidResponse
-from pluggably.net.coding import PIECE_BYTES, Inflater
+from pluggably.net.coding import MOST_EMPTY_PARTS, PIECE_BYTES, Inflater
 
 TEXT = b"".join(b"line %d\n" % n for n in range(40))
 
@@ -45,6 +46,26 @@ def test_it_is_the_same_however_it_is_cut(name: str) -> None:
         inflater = Inflater(gzip=is_gzip)
         assert inflated(inflater, pieces) == TEXT
         assert inflater.is_whole
+
+
+def test_many_parts_with_nothing_in_them_are_refused() -> None:
+    """They would be work without end that no size counts. A few are taken, wherever they stand."""
+    empty = gzip.compress(b"")
+    inflater = Inflater(gzip=True)
+    assert inflated(inflater, [(empty * MOST_EMPTY_PARTS + gzip.compress(b"x")) * 3 + empty]) == b"xxx"
+    assert inflater.is_whole
+    with pytest.raises(BackendInvalidResponse):
+        inflated(Inflater(gzip=True), [empty * (MOST_EMPTY_PARTS + 1)])
+    with pytest.raises(BackendInvalidResponse):
+        inflated(Inflater(gzip=True), [empty] * (MOST_EMPTY_PARTS + 1))
+
+
+def test_a_large_body_of_many_parts_comes_whole() -> None:
+    """Larger than a step looks at, in parts that end anywhere."""
+    parts = [TEXT * n for n in range(300)]
+    assert inflated(Inflater(gzip=True), [b"".join(map(gzip.compress, parts))]) == b"".join(parts)
+    noise = random.Random(1).randbytes(5 * PIECE_BYTES)
+    assert inflated(Inflater(gzip=True), [gzip.compress(noise)]) == noise
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate", "bare deflate"])

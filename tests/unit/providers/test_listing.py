@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import stat
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -729,6 +731,26 @@ def test_a_restart_knows_what_was_known(tmp_path: Path) -> None:
         assert provider.urls == []
 
     run(after_a_restart(tmp_path / "cache" / "p.json", act))
+
+
+def test_a_kept_list_is_its_owners_alone(tmp_path: Path) -> None:
+    """And is written into no file that somebody has put in its way."""
+    folder, other = tmp_path / "cache", tmp_path / "precious"
+    other.write_text("precious")
+    folder.mkdir(0o700)
+    (folder / ".p.json.new").symlink_to(other)
+    before = os.umask(0)
+    try:
+
+        async def act(one: Listing, provider: Provider) -> None:
+            assert [found.id for found in await one.models()] == ["a", "b"]
+
+        run(after_a_restart(folder / "p.json", act))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "p.json").stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["p.json"]
+    assert other.read_text() == "precious"
 
 
 def test_a_kept_list_grows_old_too(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_those_that_notice_a_lost_client_only_while_streaming_always_stream() ->
     Anthropic, whose long answers would lose their connection, and another gateway, which tells of its progress in no
     other way."""
     streaming = {name for name, preset in PRESETS.items() if preset.always_streams}
-    assert streaming == {"anthropic", "ollama", "llama-server", "pluggably", "qwen"}
+    assert streaming == {"anthropic", "anthropic-aws", "ollama", "llama-server", "pluggably", "qwen"}
 
 
 def test_a_lease_yields_a_prebuilt_endpoint() -> None:

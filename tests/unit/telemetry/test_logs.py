@@ -132,6 +132,19 @@ def test_text_is_for_people() -> None:
     assert "\x1b" not in found
 
 
+def test_text_steers_no_terminal() -> None:
+    """What a client named, or a server answered, is one line of marks and letters; an exception keeps its lines."""
+    found = output(
+        "logs.configure(form='text')\n"
+        "log.info('a\\x1b[2J', model='m\\x1b]0;x\\x07', line='1\\n2\\r3\\x9b', metadata={'k': '\\x1b[1m'})\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('broke')"
+    )
+    assert [c for c in found if not c.isprintable() and c != "\n"] == []
+    first, *rest = found.splitlines()
+    assert "model=m\N{REPLACEMENT CHARACTER}]0;x" in first and "broke" in rest[0]
+    assert len(rest) > 2
+
+
 def test_without_a_terminal_auto_is_json() -> None:
     """A service's log is for machines unless somebody looks on."""
     assert lines("logs.configure()\nlog.info('started')")[0]["event"] == "started"

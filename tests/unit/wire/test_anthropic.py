@@ -177,7 +177,7 @@ WORD: dict[str, Any] = {"type": "text", "text": "x"}
     "request_",
     [
         {"provider_options": {"anthropic": {"thinking": "yes", "tools": 7, "output_config": [], "max_tokens": "x"}}},
-        {"input": [turn("user", WORD, role=7, content=8), turn("user", WORD), turn("assistant", WORD, content=None)]},
+        {"input": [turn("user", WORD, name=7), turn("user", WORD), turn("assistant", WORD, name=None)]},
         {"input": [turn("user", WORD), turn("assistant", {**WORD, "annotations": [{"type": ["char_location"]}, {}]})]},
         {
             "input": [

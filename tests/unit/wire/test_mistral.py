@@ -19,6 +19,7 @@ from pluggably.wire.codecs.mistral.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.mistral.messages import call_id
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.faults import Asked
+from tests.work import lines_run
 
 ASKED = Asked(backend="mistral", model="m", modality="text", origins=[0, 1])
 
@@ -142,3 +143,13 @@ def test_deltas_in_any_order_hang_together_or_are_refused(deltas: list[Any]) -> 
         streamed(*deltas)
     except PluggablyError:
         return
+
+
+def test_many_system_messages_take_little_work_each() -> None:
+    """Each is looked at once, wherever it is put."""
+
+    def lines(count: int) -> int:
+        said = [{"role": "user", "content": "u"}, *[{"role": "system", "content": "s"}] * count]
+        return lines_run(lambda: begun(input=said))
+
+    assert lines(2000) < 2.5 * lines(1000)

@@ -28,14 +28,17 @@ from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
     BackendInvalidResponse,
+    BackendRateLimited,
+    BackendRejected,
     BackendTimeout,
     Overloaded,
     UnsupportedParameter,
+    Violation,
 )
 from pluggably.net.http import Patience
 from pluggably.wire.codec import Address, Frame, HttpCall, HttpReply, Step
 from pluggably.wire.endpoint import Endpoint
-from pluggably.wire.transport import LeasedBackend, attempt
+from pluggably.wire.transport import MAX_REPLY_BYTES, LeasedBackend, attempt
 
 PATIENCE = Patience(1.0, 2.0, 3.0)
 TARGET = Target(backend="toy", model="m", location="local")
@@ -50,15 +53,15 @@ def request(stream: bool = True) -> GenerationRequest:
 class FakeAnswer:
     """An answer of given pieces; an exception among them is raised where it stands."""
 
-    def __init__(self, pieces: Sequence[bytes | Exception], status: int, content_type: str) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes | Exception], status: int, content_type: str, headers: Mapping[str, str] = {}
+    ) -> None:
         self._pieces = list(pieces)
         self.status = status
         self.content_type = content_type
+        self.headers = {"content-type": content_type, **headers}
         self.events_seen = 0
         self.drained = self.closed = False
-
-    def headers(self) -> dict[str, str]:
-        return {"content-type": self.content_type}
 
     def saw_event(self) -> None:
         self.events_seen += 1
@@ -110,8 +113,13 @@ def sse(*pieces: bytes | Exception, status: int = 200) -> FakeAnswer:
     return FakeAnswer(pieces, status, "text/event-stream")
 
 
-def plain(*pieces: bytes | Exception, status: int = 200, content_type: str = "application/json") -> FakeAnswer:
-    return FakeAnswer(pieces, status, content_type)
+def plain(
+    *pieces: bytes | Exception,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] = {},
+) -> FakeAnswer:
+    return FakeAnswer(pieces, status, content_type, headers)
 
 
 class Toy:
@@ -564,3 +572,111 @@ def test_a_signature_that_does_not_come_is_a_timeout() -> None:
     _, error = events_of(client, at, patience=Patience(0.01, 1.0, 1.0))
     assert isinstance(error, BackendTimeout)
     assert client.sent == []
+
+
+class Slips(Toy):
+    """Reads no error but its own kind."""
+
+    def fault(self, reply: HttpReply) -> BackendError:
+        raise UnicodeDecodeError("utf-8", reply.body, 0, 1, "a word of the answer")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, BackendAuthenticationFailed), (404, BackendRejected), (429, BackendRateLimited), (500, BackendError)],
+)
+def test_a_slip_over_an_error_keeps_its_status(status: int, kind: type[BackendError]) -> None:
+    """So whatever a backend says of its failure, another target is still tried, and a client told which it was."""
+    answer = plain(b"\xff", status=status, headers={"retry-after": "7"})
+    _, error = events_of(FakeClient(answer), endpoint(Slips))
+    assert type(error) is kind
+    assert (error.backend_status, error.retry_after_s) == (status, 7.0)
+    assert "word" not in error.detail
+    assert answer.closed
+
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: plain(f"the key '{KEY}' is wrong".encode(), status=400),
+        lambda: plain(f"the key is {KEY[:-3]}…".encode(), status=400),
+        lambda: plain(f"error your key ({KEY}) is wrong".encode()),
+        lambda: plain(f"failed your key ({KEY}) is wrong".encode()),
+        lambda: sse(GOOD, f"data: error x-api-key: {KEY}\n\n".encode()),
+        lambda: sse(GOOD, f"data: failed x-api-key: {KEY}\n\n".encode()),
+    ],
+    ids=["refused", "cut", "in a 200", "in a step", "in a stream", "in a step of a stream"],
+)
+@pytest.mark.parametrize("name", ["Authorization", "x-any"])
+def test_a_backend_that_quotes_our_key_shows_it_to_nobody(name: str, answer: Callable[[], FakeAnswer]) -> None:
+    """Whatever a key looks like, it is known here."""
+
+    class Says(Toy):
+        def fault(self, reply: HttpReply) -> BackendError:
+            said = reply.body.decode()
+            error = BackendError(said, backend_code=said)
+            error.pointer, error.violations = said, [Violation("/a", said)]
+            return error
+
+        def receive(self, reply: HttpReply) -> Step:
+            step = super().receive(reply)
+            return Step(error=step.error) if step.error else step
+
+    at = msgspec.structs.replace(endpoint(Says), headers={name: f"Bearer {KEY}", "api-version": "2026-11-01"})
+    _, error = events_of(FakeClient(answer()), at)
+    assert isinstance(error, BackendError)
+    told = msgspec.json.encode(error.problem()).decode() + str(error)
+    assert "[redacted]" in error.detail
+    assert KEY[:20] not in told
+
+
+def test_words_that_are_no_key_are_told() -> None:
+    """The version of an API is none, nor what is too short to be one."""
+    at = msgspec.structs.replace(endpoint(), headers={"api-version": "2026-11-01", "x-key": "words"})
+    _, error = events_of(FakeClient(plain(b"no words of 2026-11-01", status=400)), at)
+    assert str(error) == "fault 400 no words of 2026-11-01"
+
+
+def test_what_a_signer_adds_is_as_secret() -> None:
+    """A token that it has just fetched, for instance."""
+
+    class Signs:
+        async def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+            return {**headers, "authorization": f"Bearer {KEY}", "x-date": "20261101T000000Z"}
+
+    at = msgspec.structs.replace(endpoint(), headers={}, signer=Signs())
+    _, error = events_of(FakeClient(plain(f"20261101T000000Z {KEY}".encode(), status=400)), at)
+    assert str(error) == "fault 400 20261101T000000Z [redacted]"
+
+
+def test_a_stream_has_as_much_room_as_a_whole_answer() -> None:
+    """One that never ends does not fill the memory."""
+    piece = b"data: x" + b" " * (MAX_REPLY_BYTES // 16) + b"\n\n"
+    answer = sse(GOOD, *[piece] * 16, b"data: end\n\n")
+    batches, error = events_of(FakeClient(answer), endpoint())
+    assert kinds(batches) == [["ItemStarted", "ItemDelta"]]
+    assert isinstance(error, BackendInvalidResponse)
+    assert str(MAX_REPLY_BYTES) in error.detail
+    assert answer.closed
+
+
+def test_a_local_endpoint_is_asked_nothing_with_a_url_of_an_option() -> None:
+    """No call is made, and what would be refused is known beforehand, too."""
+    place: Any = Lease(0, endpoint())
+    place.last_endpoint = lambda _target: endpoint()
+    asked = msgspec.structs.replace(request(), provider_options={"toy": {"image_url": "http://169.254.169.254/"}})
+    client = FakeClient()
+    backend = LeasedBackend(place, client)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        async for _ in backend.generate(asked, TARGET, PATIENCE):
+            pass
+
+    with pytest.raises(UnsupportedParameter) as raised:
+        asyncio.run(main())
+    assert raised.value.pointer == "/provider_options/toy"
+    assert client.sent == []
+    assert isinstance(backend.foresee(asked, TARGET).refusal, UnsupportedParameter)

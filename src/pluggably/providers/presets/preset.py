@@ -71,9 +71,11 @@ class Preset(Struct, frozen=True, kw_only=True):
     needs_entry: bool = False
     # The header that takes the key as it is; None: `Authorization: Bearer`.
     key_header: str | None = None
-    # Without a key, calls are signed with the keys of an AWS account (for its service `bedrock`, in the region of the
-    # variable `region`), or bear a token of a Google account.
+    # Without a key, calls are signed with the keys of an AWS account (for its service `signing_service`, in the region
+    # of the variable `region`), or bear a token of a Google account.
     signing: Signing | None = None
+    signing_service: str = "bedrock"
+    # With gaps, as in the base URL.
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     options: dict[str, Any] = {}

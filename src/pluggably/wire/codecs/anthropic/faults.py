@@ -32,7 +32,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
 from pluggably.wire.codecs.openai import faults as openai_faults
-from pluggably.wire.faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
 
 # What a type would come with as its status: in a stream it comes without one.
 _STATUSES = {
@@ -119,8 +119,8 @@ class _ErrorBody(Struct):
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
     try:
-        body = msgspec.json.decode(reply.body, type=_ErrorBody)
-    except (msgspec.DecodeError, RecursionError):
+        body = msgspec.convert(decoded(reply.body), _ErrorBody)
+    except msgspec.ValidationError:
         return openai_faults.fault_of_reply(reply, asked)
     request_id = reply.headers.get("request-id") or body.request_id
     return _judge(body.error, reply.status, reply, request_id, asked)

@@ -5,7 +5,7 @@ frames of a stream are cut in `wire.framing`, and calls are signed by the provid
 
 What surprises: a stream tells of `messageStop` and then, as its last event, of `metadata` with the usage; only with
 both it is complete. A block of reasoning is handed back as it came, with its signature, so its pieces are put together
-again here.
+again here; one without a signature is never handed back.
 
 Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html and
 …_InvokeModel.html (2026-11); the shapes of botocore 1.44.5.
@@ -47,7 +47,8 @@ from pluggably.wire.codec import (
     json_body,
     settled_reason,
 )
-from pluggably.wire.codecs.bedrock.faults import fault_of_frame, fault_of_reply
+from pluggably.wire.codecs.bedrock.faults import fault_in_answer, fault_of_frame, fault_of_reply
+from pluggably.wire.codecs.bedrock.messages import MAKER, is_signed
 from pluggably.wire.codecs.bedrock.options import BedrockOptions
 from pluggably.wire.codecs.bedrock.request import converse_body, embedding_form, quoted_model
 from pluggably.wire.embedding_calls import EmbeddingCalls
@@ -108,8 +109,8 @@ class Output(Struct):
 
 
 class Converse(Struct, rename="camel"):
-    output: Output
-    stop_reason: str
+    output: Output | None = None
+    stop_reason: str = ""
     usage: TokenCounts | None = None
 
 
@@ -172,6 +173,8 @@ class BedrockCodec:
         self._own_block: JsonObject | None = None
         self._block = -1
         self._started: set[int] = set()
+        # The calls of which no argument has come yet.
+        self._bare_calls: set[int] = set()
         self._stop_reason: str | None = None
         self._completed = False
 
@@ -210,6 +213,8 @@ class BedrockCodec:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply)
         converse = _decode_converse(reply.body)
+        if converse.output is None or not converse.stop_reason:
+            raise fault_in_answer(reply, self._asked)
         events: list[Event] = []
         for index, block in enumerate(converse.output.message.content):
             events += self._take(index, block)
@@ -230,12 +235,8 @@ class BedrockCodec:
         thought = block.get("reasoningContent")
         if isinstance(thought, dict):
             text = thought.get("reasoningText", {}).get("text")
-            state = ProviderState(self._asked.backend, thought)
-            if not text:
-                return self._items.whole(Reasoning(provider_state=state))
-            events = self._items.close_prose() + self._items.reasoning(text)
-            self._items.attached["provider_state"] = state
-            return events + self._items.close_prose()
+            events = self._items.close_prose() + self._items.reasoning(text) if text else []
+            return events + self._signed(thought) + self._items.close_prose()
         cited = block.get("citationsContent")
         if isinstance(cited, dict):
             text = "".join(piece.get("text", "") for piece in cited.get("content", ()))
@@ -261,7 +262,7 @@ class BedrockCodec:
             event = _decode_event(frame.data)
             return Step(self._start(event.content_block_index, event.start or {}))
         if kind == "contentBlockStop":
-            return Step(self._close_block())
+            return Step(self._completed_call(_decode_event(frame.data).content_block_index) + self._close_block())
         if kind == "messageStop":
             self._stop_reason = _decode_event(frame.data).stop_reason
             if self._stop_reason is None:
@@ -286,6 +287,7 @@ class BedrockCodec:
         if isinstance(use, dict) and use.get("type") is None:
             call = msgspec.convert(use, ToolUse)
             self._started.add(index)
+            self._bare_calls.add(index)
             return events + self._items.tool_call(index, "", id=call.tool_use_id, name=call.name)
         if start:
             # A tool that the vendor runs itself, or an image: put together, and handed on when it is whole.
@@ -312,6 +314,8 @@ class BedrockCodec:
         elif delta.tool_use is not None:
             if index not in self._started:
                 raise BackendInvalidResponse(f"{self._asked.backend} sent a piece of a tool call that has not begun.")
+            if delta.tool_use.input:
+                self._bare_calls.discard(index)
             events += self._items.tool_call(index, delta.tool_use.input)
         elif delta.reasoning_content is not None:
             events += self._reasoning(delta.reasoning_content)
@@ -332,6 +336,24 @@ class BedrockCodec:
             events += self._items.reasoning(text)
         return events
 
+    def _signed(self, thought: JsonObject) -> list[Event]:
+        """Keeps a block of reasoning, beside its text where that is shown, if it can ever be handed back."""
+        maker = self._options.profile_for(self._asked.model).reasoning_back
+        if maker is None or not is_signed(thought):
+            return []
+        state = ProviderState(self._asked.backend, thought if maker == "anthropic" else {**thought, MAKER: maker})
+        if not self._items.is_open(Reasoning):
+            return self._items.whole(Reasoning(provider_state=state))
+        self._items.attached["provider_state"] = state
+        return []
+
+    def _completed_call(self, index: int) -> list[Event]:
+        """A call without arguments comes without any piece, and "" is no JSON."""
+        if index not in self._bare_calls:
+            return []
+        self._bare_calls.discard(index)
+        return self._items.tool_call(index, "{}")
+
     def _close_block(self) -> list[Event]:
         """Completes the block that is open."""
         events: list[Event] = []
@@ -344,11 +366,7 @@ class BedrockCodec:
                 if redacted is not None
                 else {"reasoningText": {"text": "", **thought}}
             )
-            state = ProviderState(self._asked.backend, data)
-            if self._items.is_open(Reasoning):
-                self._items.attached["provider_state"] = state
-            else:
-                events += self._items.whole(Reasoning(provider_state=state))
+            events += self._signed(data)
         block, self._own_block = self._own_block, None
         if block:
             events += self._items.whole(ProviderItem(self._asked.backend, _finished(block)))
@@ -364,7 +382,8 @@ class BedrockCodec:
         backend = self._asked.backend
         if self._stop_reason in MALFORMED:
             raise BackendError(f"{backend} broke off: what {self._asked.model} wrote is malformed.")
-        events = self._close_block()
+        events = [event for index in sorted(self._bare_calls) for event in self._completed_call(index)]
+        events += self._close_block()
         has_calls = self._items.has_tool_calls
         events += self._items.close()
         reason = settled_reason(FINISH_REASONS.get(self._stop_reason or "", "stop"), has_calls=has_calls)

@@ -12,14 +12,13 @@ Source: docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-c
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
+    BackendInvalidResponse,
     BackendQuotaExhausted,
     BackendRateLimited,
     BackendTimeout,
@@ -29,9 +28,10 @@ from pluggably.errors import (
     ModelNotFound,
     PayloadTooLarge,
     PluggablyError,
+    UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, decoded, retry_after_s, shown, words_of
 
 _CREDENTIAL = {
     "AccessDeniedException",
@@ -67,6 +67,19 @@ _MODEL_WORDS = re.compile(
 # Of tokens a day (docs.aws.amazon.com/general/latest/gr/bedrock.html, 2026-11); a minute's are there again in a minute.
 _QUOTA_WORDS = re.compile(r"\bper day\b", re.I)
 _ACCOUNT_WORDS = re.compile(r"account is not authorized|not authorized to (invoke|perform)", re.I)
+# Which of our parameters it names: Converse's own word, or Claude's.
+_PARAMETERS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "topP": "top_p",
+    "top_k": "top_k",
+    "topK": "top_k",
+    "stopSequences": "stop",
+    "stop_sequences": "stop",
+    "effort": "reasoning/effort",
+    "thinking": "reasoning/effort",
+}
+_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})\b")
 _PLACE = re.compile(r"\bmessages\.(\d+)\b")
 # An ARN names the account.
 _ARN = re.compile(r"arn:aws[\w-]*:\S+|\b\d{12}\b")
@@ -82,32 +95,40 @@ class Complaint(Struct, frozen=True):
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
-    body = value if isinstance(value, dict) else {}
-    named = reply.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
-    # An address may stand behind the name, a name space before it.
-    name = str(named).partition(":")[0].rpartition("#")[2]
-    message = body.get("message") or body.get("Message") or ""
-    fault = judged(Complaint(name, shown(_ARN.sub("[redacted]", str(message))), reply.status), asked, reply)
+    fault = judged(_complaint(reply, reply.status), asked, reply)
     if isinstance(fault, BackendError) and fault.retry_after_s is None:
         fault.retry_after_s = retry_after_s(reply.headers, limited=isinstance(fault, BackendRateLimited))
     return fault
 
 
+def fault_in_answer(reply: HttpReply, asked: Asked) -> PluggablyError:
+    """The error that a reply means which is none by its status, but has no answer in it."""
+    complaint = _complaint(reply, None)
+    if not complaint.name and not complaint.message:
+        return BackendInvalidResponse(f"{asked.backend} sent an answer without content.")
+    return judged(complaint, asked, None)
+
+
+def _complaint(reply: HttpReply, status: int | None) -> Complaint:
+    value = decoded(reply.body)
+    body = value if isinstance(value, dict) else {}
+    if isinstance(body.get("Output"), dict):  # of AWS's own gate, before any service
+        body = body["Output"]
+    named = reply.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
+    # An address may stand behind the name, a name space before it.
+    name = str(named).partition(":")[0].rpartition("#")[2]
+    message = body.get("message") or body.get("Message") or ""
+    return Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), status)
+
+
 def fault_of_frame(kind: str, payload: bytes, asked: Asked) -> PluggablyError:
     """The error that a stream ends with; `kind` is that of its frame."""
     _, _, name = kind.partition(":")
-    try:
-        value: Any = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        value = {}
+    value = decoded(payload)
     message = value.get("message") or value.get("originalMessage") if isinstance(value, dict) else ""
     # In a stream its name begins in lower case.
     name = name[:1].upper() + name[1:]
-    return judged(Complaint(name, shown(_ARN.sub("[redacted]", str(message or ""))), None), asked, None)
+    return judged(Complaint(name, shown(_ARN.sub("[redacted]", words_of(message))), None), asked, None)
 
 
 def judged(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> PluggablyError:
@@ -159,4 +180,9 @@ def _invalid(message: str, asked: Asked) -> PluggablyError:
     place = _PLACE.search(message)
     index = int(place[1]) if place is not None else -1
     pointer = f"/input/{asked.origins[index]}" if 0 <= index < len(asked.origins) else None
-    return InvalidRequest(said, pointer=pointer)
+    if UNSUPPORTED_WORDS.search(message) is None:
+        return InvalidRequest(said, pointer=pointer)
+    named = _PARAMETER.search(message)
+    if pointer is None and named is not None:
+        pointer = f"/parameters/{_PARAMETERS[named[1]]}"
+    return UnsupportedParameter(said, pointer=pointer)

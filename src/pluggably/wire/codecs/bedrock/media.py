@@ -30,6 +30,10 @@ _DOCUMENTS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
+# Text in all but its name, as which it goes.
+_TEXTS = frozenset(
+    ("application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript")
+)
 _AUDIO = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -58,7 +62,9 @@ class Media:
     def __init__(self, backend: str, inputs: Collection[Input]) -> None:
         self._backend = backend
         self._inputs = inputs
-        self._names: set[str] = set()
+        # Those that are taken, each with the last number that was put behind it.
+        self._names: dict[str, int] = {}
+        self._documents: list[JsonObject] = []
 
     def image(self, part: Image, pointer: str) -> JsonObject:
         self._require("image", pointer, "images")
@@ -73,7 +79,27 @@ class Media:
         name = part.name if part.name is not UNSET else ""
         stem, _, extension = name.rpartition(".")
         block = self._block(part, _DOCUMENTS, pointer, extension.lower())
-        return {"document": {**block, "name": self._name(stem if extension.lower() == block["format"] else name)}}
+        block["name"] = self._name(stem if extension.lower() == block["format"] else name)
+        document: JsonObject = {"document": block}
+        self._documents.append(document)
+        return document
+
+    @property
+    def has_open_pdfs(self) -> bool:
+        """Whether there is a PDF for which the client says nothing of citations."""
+        return any(block["document"]["format"] == "pdf" and _is_cited(block) is None for block in self._documents)
+
+    def cite_pdfs(self) -> bool:
+        """Asks for citations of PDFs, without which Claude gets their bare text here. "A request can't mix documents
+        that have citations enabled with documents that don't", so only where no other kind of document is beside them,
+        nor one for which the client says otherwise. Gives whether it could.
+
+        Source: platform.claude.com/docs/en/build-with-claude/pdf-support, "Converse API", and …/citations (2026-11)."""
+        if any(block["document"]["format"] != "pdf" or _is_cited(block) is False for block in self._documents):
+            return False
+        for block in self._documents:
+            block["document"].setdefault("citations", {"enabled": True})
+        return True
 
     def _block(
         self, part: Image | File | Audio, formats: Mapping[str, str], pointer: str, extension: str = ""
@@ -88,7 +114,10 @@ class Media:
                     pointer=pointer,
                 )
             media_type, data = media_type or found[1], part.url[found.end() :]
-        kind = formats.get(media_type.partition(";")[0].strip().lower())
+        essence = media_type.partition(";")[0].strip().lower()
+        kind = formats.get(essence)
+        if kind is None and formats is _DOCUMENTS and _is_text(essence):
+            kind = "txt"
         if kind is None and not media_type:
             begins = next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), extension)
             kind = begins if begins in formats.values() else None
@@ -102,13 +131,23 @@ class Media:
     def _name(self, given: str) -> str:
         """Letters, digits, single spaces, hyphens, parentheses and square brackets, each name once."""
         plain = " ".join(re.sub(r"[^A-Za-z0-9()\[\]-]+", " ", given).split())[:180] or "document"
-        name, number = plain, 1
+        name = plain
         while name in self._names:
-            number += 1
-            name = f"{plain} {number}"
-        self._names.add(name)
+            self._names[plain] += 1
+            name = f"{plain} {self._names[plain]}"
+        self._names[name] = 1
         return name
 
     def _require(self, needed: Input, pointer: str, what: str) -> None:
         if needed not in self._inputs:
             raise UnsupportedModality(f"{self._backend} takes no {what}.", pointer=pointer)
+
+
+def _is_cited(block: JsonObject) -> bool | None:
+    """What the client says of a document; None: nothing."""
+    citations = block["document"].get("citations")
+    return bool(citations.get("enabled")) if isinstance(citations, dict) else None
+
+
+def _is_text(essence: str) -> bool:
+    return essence.startswith("text/") or essence in _TEXTS or essence.endswith(("+json", "+xml"))

@@ -1,9 +1,9 @@
 """A conversation as Bedrock's Converse takes it: system prompts apart, then user and assistant in turns.
 
-What surprises: results of tools are a user's. Messages of one side that follow each other become one, blank texts are
-left out, and a conversation that the assistant begins gets a first word of the user, because Bedrock refuses all
-others. And a cache point is a block of its own here, behind what it marks: `provider_options` of a part, a message or a
-tool with `cachePoint` put one there.
+What surprises: reasoning goes back only signed, and only to models of its maker. Results of tools are a user's.
+Messages of one side that follow each other become one, blank texts are left out, and a conversation that the assistant
+begins gets a first word of the user, because Bedrock refuses all others. And a cache point is a block of its own here,
+behind what it marks: `provider_options` of a part, a message or a tool with `cachePoint` put one there.
 
 Source: docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call.html, …/prompt-caching.html and
 …/APIReference/API_runtime_ContentBlock.html (2026-11); the shapes of botocore 1.44.5.
@@ -32,6 +32,7 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.bedrock.media import Media
+from pluggably.wire.codecs.bedrock.options import Profile
 from pluggably.wire.omissions import OPENING, Omissions
 from pluggably.wire.parts import (
     UserPart,
@@ -44,16 +45,25 @@ from pluggably.wire.parts import (
 )
 
 _TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+# In the state of reasoning: whose it is, where it is not Claude's.
+MAKER = "maker"
 BESIDE_DOCUMENTS = "(See the attached document.)"
 
 
 class Conversation:
     """Builds the messages of one request."""
 
-    def __init__(self, backend: str, media: Media, omissions: Omissions) -> None:
+    def __init__(
+        self, backend: str, media: Media, omissions: Omissions, profile: Profile, *, is_rewritten: bool = False
+    ) -> None:
+        """`is_rewritten`: what stands before the model's reasoning is not what it was, so none of it may go back."""
         self._backend = backend
         self._media = media
         self._omissions = omissions
+        self._profile = profile
+        self._is_rewritten = is_rewritten
+        # Whether what stands before reasoning may be another thing than when it was written.
+        self.is_prefix_changed = False
         self.prompts: list[JsonObject] = []
         self.messages: list[JsonObject] = []
         # For each of the vendor's messages, the index of the message that it began with.
@@ -62,27 +72,75 @@ class Conversation:
 
     def build(self, messages: Sequence[Message]) -> None:
         """Raises: UnsupportedParameter, InvalidRequest."""
-        last: JsonObject | None = None
+        said: list[tuple[int, str, list[JsonObject]]] = []
         for index, message in enumerate(messages):
+            role: str = "user" if message.role == "tool" else message.role
             pointer = f"/input/{index}"
-            if message.role == "system":
-                if self.messages:
-                    self._omissions.system_moved(index)
-                self.prompts += self._system(message, pointer)
-                continue
-            role = "assistant" if message.role == "assistant" else "user"
-            blocks = self._blocks(message, role, pointer)
-            if not blocks:
+            blocks = self._system(message, pointer) if role == "system" else self._blocks(message, role, pointer)
+            if blocks:
+                said.append((index, role, blocks))
+            elif role != "system":
                 self._omissions.empty_message(index)
-            elif last is not None and last["role"] == role:
-                last["content"] += blocks
+        waiting: list[tuple[int, list[JsonObject]]] = []
+        spoken = -1
+        for index, side, content in said:
+            if side != "system":
+                if side == "assistant":
+                    waiting = self._placed(waiting, spoken)
+                self._add(index, side, content)
+                spoken = index
+            elif not self.messages:
+                self.prompts += content
+            elif self._profile.system_messages:
+                waiting.append((index, content))
             else:
-                last = {"role": role, "content": blocks}
-                self.messages.append(last)
-                self.origins.append(index)
+                self._move(index, content)
         if not self.messages:
             raise nothing_said(self._backend)
+        for index, content in self._placed(waiting, spoken):
+            self._move(index, content)
         self._settle()
+
+    def _add(self, index: int, role: str, content: list[JsonObject]) -> None:
+        if self.messages and self.messages[-1]["role"] == role:
+            self.messages[-1]["content"] += content
+        else:
+            self.messages.append({"role": role, "content": content})
+            self.origins.append(index)
+
+    def _placed(self, waiting: list[tuple[int, list[JsonObject]]], spoken: int) -> list[tuple[int, list[JsonObject]]]:
+        """Puts what the system says in the midst of a conversation, which must follow the user, and be followed by
+        nothing but the assistant (platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages,
+        2026-11). What may not stand here waits on, until the user has spoken; `spoken` is the last message that is not
+        the system's."""
+        if not waiting or self.messages[-1]["role"] == "assistant":
+            return waiting
+        for index, content in waiting:
+            if index < spoken:
+                self._omissions.change(
+                    f"/input/{index}",
+                    "takes no system message at this place; it was put behind what the user says next",
+                )
+            self._add(index, "system", content)
+        return []
+
+    def _move(self, index: int, content: list[JsonObject]) -> None:
+        """Puts what the system says before the conversation."""
+        self._omissions.system_moved(index)
+        self.is_prefix_changed = self.is_prefix_changed or self.has_thoughts
+        self.prompts += content
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the model's own reasoning has gone back by now."""
+        return any("reasoningContent" in block for turn in self.messages for block in turn["content"])
+
+    @property
+    def is_prefilled(self) -> bool:
+        """Whether the answer is to continue an assistant's message, and not one that was paused for the vendor's own
+        tools."""
+        last = self.messages[-1]
+        return bool(last["role"] == "assistant" and not any(map(_is_of_own_tools, last["content"])))
 
     def _settle(self) -> None:
         if self.messages[0]["role"] == "assistant":
@@ -97,6 +155,11 @@ class Conversation:
                 self._omissions.change(f"/input/{origin}", "takes a document only beside a text; a short one was added")
                 message["content"].append({"text": BESIDE_DOCUMENTS})
         last = self.messages[-1]
+        if self.is_prefilled and "prefill" in self._profile.lacks:
+            raise UnsupportedParameter(
+                f"{self._backend} does not continue an assistant's message with this model; end with one of the user.",
+                pointer=f"/input/{self.origins[-1]}",
+            )
         if last["role"] == "assistant" and "text" in last["content"][-1]:
             # A beginning of the answer must not end in white space.
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
@@ -194,15 +257,35 @@ class Conversation:
             self._omissions.stateless_reasoning(pointer)
         elif state.provider != self._backend or not _is_reasoning(state.data):
             self._omissions.foreign_reasoning(state, pointer)
+        elif not self._is_taken_back(state.data):
+            self._omissions.reasoning_of_another_model(pointer)
+        elif self._is_rewritten:
+            self._omissions.reasoning_cut_off(pointer)
         else:
-            return [{"reasoningContent": state.data}]
+            return [{"reasoningContent": {key: value for key, value in state.data.items() if key != MAKER}}]
         return []
+
+    def _is_taken_back(self, state: JsonObject) -> bool:
+        """What is not signed is refused: "User messages cannot contain reasoning content" (github.com/langchain-ai/
+        langchain-aws/issues/401, github.com/vercel/ai/pull/17591, 2026-07); so is any by most models."""
+        return is_signed(state) and self._profile.reasoning_back == state.get(MAKER, "anthropic")
 
     def _handed_back(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
         if part.provider == self._backend and isinstance(part.data, dict):
             return [dict(part.data)]
         self._omissions.foreign_item(part, pointer)
         return []
+
+
+def is_signed(thought: JsonObject) -> bool:
+    """Whether a model can tell that a block of reasoning is its own."""
+    text = thought.get("reasoningText")
+    return bool(thought.get("redactedContent") or (isinstance(text, dict) and text.get("signature")))
+
+
+def _is_of_own_tools(block: JsonObject) -> bool:
+    use = block.get("toolUse")
+    return "toolResult" in block or (isinstance(use, dict) and "type" in use)
 
 
 def _is_reasoning(state: Any) -> bool:

@@ -1,4 +1,5 @@
-"""Requests to Bedrock: our parameters, tools and options as the body of Converse, and texts as those of InvokeModel.
+"""Requests to Bedrock: our tools and options as the body of Converse, and texts as those of InvokeModel. Sampling and
+reasoning are in `parameters`.
 
 What surprises: a conversation that has calls of tools in it is taken only together with tools ("The toolConfig field
 must be defined when using toolUse and toolResult content blocks"), so those that it calls are declared where the
@@ -24,14 +25,14 @@ from pluggably.domain.generation import (
     JsonObject,
     JsonSchemaFormat,
     NamedTool,
-    TextParameters,
     Tool,
 )
 from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.bedrock.media import Media
 from pluggably.wire.codecs.bedrock.messages import Conversation
-from pluggably.wire.codecs.bedrock.options import BedrockOptions
-from pluggably.wire.lacks import check_format
+from pluggably.wire.codecs.bedrock.options import BedrockOptions, Profile
+from pluggably.wire.codecs.bedrock.parameters import Parameters
+from pluggably.wire.lacks import check_format, check_tool_choice
 from pluggably.wire.omissions import Body, Omissions
 from pluggably.wire.parts import called_tools, merged, own_options, refuse_own
 
@@ -67,15 +68,31 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     """Raises: UnsupportedParameter, InvalidRequest."""
     own = request.provider_options.get(backend) or {}
     refuse_own(own, _NOT_OVERRIDABLE, backend)
+    profile = options.profile_for(model)
+    added = _added_tools(own)
     omissions = Omissions(request, backend)
-    conversation = Conversation(backend, Media(backend, options.inputs), omissions)
-    conversation.build(request.messages)
+    conversation = _conversation(request, backend, options, profile, omissions)
+    is_rewritten = conversation.is_prefix_changed or _changes_tools(request, added, conversation.has_tool_blocks)
+    if profile.preserved_thinking and is_rewritten and conversation.has_thoughts:
+        omissions = Omissions(request, backend)
+        conversation = _conversation(request, backend, options, profile, omissions, is_rewritten=True)
     value: JsonObject = {"messages": conversation.messages}
     if conversation.prompts:
         value["system"] = conversation.prompts
-    _put_parameters(value, request.text, model, options, omissions)
-    own_tools = _put_tools(value, request, conversation.has_tool_blocks, own, omissions, backend)
-    _put_format(value, request, omissions, backend)
+    fields = own.get("additionalModelRequestFields")
+    choice = request.tool_choice
+    Parameters(
+        backend=backend,
+        wanted=request.text,
+        profile=profile,
+        options=options,
+        omissions=omissions,
+        demands_call=bool(request.tools or added) and (choice == "required" or isinstance(choice, NamedTool)),
+        is_prefilled=conversation.is_prefilled,
+        own_fields=fields if isinstance(fields, dict) else {},
+    ).put(value)
+    own_tools = _put_tools(value, request, conversation.has_tool_blocks, own, omissions, backend, profile)
+    _put_format(value, request, omissions, backend, profile)
     if options.extra_body:
         value = merged(dict(options.extra_body), value)
     if own:
@@ -83,40 +100,37 @@ def converse_body(request: GenerationRequest, model: str, backend: str, options:
     return Body(value, omissions, conversation.origins)
 
 
-def _put_parameters(
-    value: JsonObject,
-    parameters: TextParameters,
-    model: str,
+def _conversation(
+    request: GenerationRequest,
+    backend: str,
     options: BedrockOptions,
+    profile: Profile,
     omissions: Omissions,
-) -> None:
-    config: JsonObject = {}
-    for name, theirs in (("max_output_tokens", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP")):
-        wanted = getattr(parameters, name)
-        if wanted is not None:
-            config[theirs] = wanted
-    if parameters.temperature is not None:  # API_runtime_InferenceConfiguration.html: from 0 to 1.
-        config["temperature"] = omissions.within("temperature", parameters.temperature, 0, 1)
-    if stops := parameters.stops():
-        config["stopSequences"] = stops
-    if config:
-        value["inferenceConfig"] = config
-    if parameters.top_k is not None:
-        place = next((place for place in options.top_k if re.search(place.models, model)), None)
-        if place is None:
-            omissions.parameter("top_k")
-        else:
-            entry: Any = parameters.top_k
-            for field in reversed(place.path):
-                entry = {field: entry}
-            value["additionalModelRequestFields"] = entry
-    for name in ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs"):
-        if getattr(parameters, name) is not None:
-            omissions.parameter(name)
-    if parameters.reasoning is not None:
-        effort = omissions.effort(parameters.reasoning.effort, options.efforts)
-        if effort is not None:
-            value["outputConfig"] = {"effort": effort}
+    *,
+    is_rewritten: bool = False,
+) -> Conversation:
+    media = Media(backend, options.inputs)
+    conversation = Conversation(backend, media, omissions, profile, is_rewritten=is_rewritten)
+    conversation.build(request.messages)
+    if profile.pdf_citations:
+        # "Citations cannot be used together with structured outputs": …/build-with-claude/citations
+        is_cited = not isinstance(request.response_format, JsonSchemaFormat) and media.cite_pdfs()
+        conversation.is_prefix_changed = conversation.is_prefix_changed or (media.has_open_pdfs and not is_cited)
+    return conversation
+
+
+def _added_tools(own: Mapping[str, Any]) -> list[JsonObject]:
+    """Those of the vendor's own kinds, of the provider options."""
+    given = own.get("toolConfig")
+    tools: list[JsonObject] = given.get("tools", []) if isinstance(given, dict) else []
+    return tools
+
+
+def _changes_tools(request: GenerationRequest, added: list[JsonObject], has_tool_blocks: bool) -> bool:
+    """Whether the tools that are sent are not those that are given."""
+    if request.tools or added:
+        return request.tool_choice == "none"
+    return has_tool_blocks
 
 
 def _put_tools(
@@ -126,13 +140,16 @@ def _put_tools(
     own: Mapping[str, Any],
     omissions: Omissions,
     backend: str,
+    profile: Profile,
 ) -> JsonObject:
     """Puts the request's tools into the body, together with the vendor's own kinds of the provider options, and gives
     what of the provider options is left to say of tools."""
     given = own.get("toolConfig")
-    extra = dict(given) if isinstance(given, dict) else {}
-    added = extra.pop("tools", [])
+    extra = {key: entry for key, entry in given.items() if key != "tools"} if isinstance(given, dict) else {}
+    added = _added_tools(own)
     choice = request.tool_choice
+    if request.tools or added:
+        check_tool_choice(choice, profile.lacks, backend)
     if choice == "none" or not (request.tools or added):
         if not has_tool_blocks:
             return {}
@@ -171,9 +188,11 @@ def _tool(tool: Tool, backend: str) -> list[JsonObject]:
     return [{"toolSpec": merged(spec, own)}, *([{"cachePoint": point}] if point is not None else [])]
 
 
-def _put_format(value: JsonObject, request: GenerationRequest, omissions: Omissions, backend: str) -> None:
+def _put_format(
+    value: JsonObject, request: GenerationRequest, omissions: Omissions, backend: str, profile: Profile
+) -> None:
     wanted = request.response_format
-    check_format(wanted, ("json",), backend)
+    check_format(wanted, {"json", *profile.lacks}, backend)
     if not isinstance(wanted, JsonSchemaFormat):
         return
     cut: set[str] = set()

@@ -12,8 +12,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
-
 from pluggably.errors import (
     BackendAuthenticationFailed,
     BackendError,
@@ -31,7 +29,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_other_reply
-from pluggably.wire.faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
 
 # "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292", "size limit exceeded by
 # 11326 tokens"; not "max tokens must be less than or equal to 4096", which blames the parameter.
@@ -65,10 +63,7 @@ _FIELD_WORDS = re.compile(rf"\b({'|'.join(_FIELDS)})\b", re.I)
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = None
+    value = decoded(reply.body)
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
         return fault_of_other_reply(reply, asked)  # something that stands before Cohere
     return _judge(shown(value["message"]), reply, asked)
@@ -119,7 +114,9 @@ def _judge(message: str, reply: HttpReply, asked: Asked) -> PluggablyError:
 
 
 def _pointer(message: str, asked: Asked) -> str | None:
-    own = next((name for name in asked.own_options if re.search(rf"\b{re.escape(name)}\b", message)), None)
+    # A pattern for each option takes its time, and a client may send many of them.
+    told = (name for name in asked.own_options if name in message)
+    own = next((name for name in told if re.search(rf"\b{re.escape(name)}\b", message)), None)
     if own is not None:
         return f"/provider_options/{asked.backend}/{own}"
     field = _FIELD_WORDS.search(message)

@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pluggably.errors import (
@@ -33,7 +32,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply, fault_by_status
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_another_form
-from pluggably.wire.faults import Asked, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
 
 # google.api.ErrorReason, those that blame the key, the account or the project.
 _REFUSED_KEY = re.compile(
@@ -93,9 +92,8 @@ class _Complaint(Struct, kw_only=True):
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
+    value = decoded(reply.body)
+    if value is None:
         return fault_of_another_form(reply, asked)
     complaint = _complaint(value, reply.status)
     if complaint.retry_s is None:

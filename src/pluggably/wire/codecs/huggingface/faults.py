@@ -12,7 +12,6 @@ tells apart, inference/_common.py (2026-11).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +27,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai import faults as openai_faults
-from pluggably.wire.faults import Asked, Meaning
+from pluggably.wire.faults import Asked, Meaning, decoded, in_order, words_of
 
 # The codes of the router and the values of `error_type`, in lower case.
 MEANINGS: Mapping[str, Meaning] = {
@@ -38,14 +37,14 @@ MEANINGS: Mapping[str, Meaning] = {
     "tokenizer": "request",
     "empty": "request",
 }
-_NO_MODEL = re.compile(
-    r"not supported by (any )?provider|\bmodel\b.* (does not exist|is not a valid model id|not supported for task)"
-    r"|not a valid model identifier",
-    re.I | re.S,
-)
+_NO_MODEL = re.compile(r"not supported by (any )?provider|not a valid model identifier", re.I)
+_MODEL = re.compile(r"\bmodel\b", re.I)
+_IS_NONE = re.compile(r" (does not exist|is not a valid model id|not supported for task)", re.I)
 _TOO_LONG = re.compile(
     r"`inputs` (tokens \+ `max_new_tokens` )?must (be|have) (<=|less than) \d+( tokens| characters)?", re.I
 )
+# Of a model that is being loaded; a number beyond it means nothing.
+_LONGEST_WAIT_S = 1e9
 _PERMISSION = re.compile(r"permission", re.I)
 _GATED = re.compile(r"\bgated\b|access to (this )?model|must have access", re.I)
 
@@ -59,9 +58,8 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
             "Its page at Hugging Face says whether HF Inference serves it.",
             pointer="/model",
         )
-    try:
-        said = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
+    said = decoded(reply.body)
+    if said is None:
         return openai_faults.fault_of_reply(reply, asked)
     known = msgspec.structs.replace(
         reply, headers=_with_wait(reply.headers, said), body=msgspec.json.encode(as_openai(said))
@@ -93,7 +91,8 @@ def as_openai(said: Any) -> Any:
 
 
 def _code_of(message: str) -> str | None:
-    if _NO_MODEL.search(message):
+    message = words_of(message)
+    if _NO_MODEL.search(message) or in_order(message, _MODEL, _IS_NONE):
         return "model_not_supported"
     return "context_length_exceeded" if _TOO_LONG.search(message) else None
 
@@ -101,14 +100,14 @@ def _code_of(message: str) -> str | None:
 def _with_wait(headers: Mapping[str, str], said: Any) -> Mapping[str, str]:
     """The headers, and the time that a model takes to load where they name no other wait."""
     wait_s = said.get("estimated_time") if isinstance(said, dict) else None
-    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not math.isfinite(wait_s):
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s < _LONGEST_WAIT_S:
         return headers
     return {"retry-after": str(wait_s), **headers}
 
 
 def _with_advice(fault: BackendError, said: Any, backend: str) -> BackendError:
     """What the operator can do, where the text tells. The text itself names the account, so it is not shown."""
-    text = msgspec.json.encode(said).decode()
+    text = words_of(msgspec.json.encode(said).decode())
     if _GATED.search(text):
         advice = "may not use this model: its operator can ask for access on the model's page"
     elif fault.backend_status == 403 and _PERMISSION.search(text):

@@ -16,14 +16,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from pluggably.errors import ContentFiltered, InvalidRequest, PluggablyError, UnsupportedParameter, Violation
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_in_answer as fault_in_openai_answer
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_openai_reply
 from pluggably.wire.codecs.openai.faults import pointer_of
-from pluggably.wire.faults import Asked, Meaning, shown
+from pluggably.wire.faults import Asked, Meaning, decoded, shown
 
 ERROR_CODES: Mapping[str, Meaning] = {
     "1500": "model",  # "Invalid model: …"
@@ -47,10 +45,7 @@ _NAMES = {"random_seed": "seed", "output_dimension": "dimensions"}
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
-        value = None
+    value = decoded(reply.body)
     told = f"{asked.backend} answered {reply.status}"
     if reply.status == 403 and (blocked := _blocked(value, told)) is not None:
         return blocked

@@ -66,12 +66,12 @@ class Messages:
     def build(self, messages: Sequence[Message]) -> tuple[list[JsonObject], list[int]]:
         """Theirs, and for each the index of the message that it came from. Raises: UnsupportedParameter,
         InvalidRequest."""
-        built: list[JsonObject] = []
-        origins: list[int] = []
-        prompts = 0  # how many system messages stand before the conversation
+        prompt: list[tuple[JsonObject, int]] = []  # the system messages that stand before the conversation
+        turns: list[tuple[JsonObject, int]] = []
+        last_said = max((index for index, message in enumerate(messages) if message.role != "system"), default=-1)
         for index, message in enumerate(messages):
             for theirs in self._message(message, f"/input/{index}"):
-                role, last = theirs["role"], built[-1]["role"] if built else "system"
+                role, last = theirs["role"], turns[-1][0]["role"] if turns else "system"
                 if role == "assistant" and not theirs["content"] and "tool_calls" not in theirs:
                     # "Assistant message must have either content or tool_calls": its error 3240.
                     self._omissions.empty_message(index)
@@ -82,33 +82,29 @@ class Messages:
                         "takes no message of the user right after a tool's result; "
                         "a short one of the assistant was put between them",
                     )
-                    built.append({"role": "assistant", "content": _AFTER_TOOLS})
-                    origins.append(index)
+                    turns.append(({"role": "assistant", "content": _AFTER_TOOLS}, index))
                 theirs = merged(theirs, own_options(message.provider_options, self._backend))
-                if role == "system" and not (len(built) > prompts and self._stays(last, messages[index + 1 :])):
-                    if len(built) > prompts:
+                # In the midst of the conversation it may stay only where something follows.
+                stays = turns and last not in _BEFORE_NO_SYSTEM and index < last_said
+                if role == "system" and not stays:
+                    if turns:
                         self._omissions.system_moved(index)
-                    built.insert(prompts, theirs)
-                    origins.insert(prompts, index)
-                    prompts += 1
+                    prompt.append((theirs, index))
                 else:
-                    built.append(theirs)
-                    origins.append(index)
-        while len(built) > prompts and built[-1]["role"] == "system":  # what came behind it was left out
-            first = next(place for place in range(prompts, len(built)) if built[place]["role"] == "system")
-            self._omissions.system_moved(origins[first])
-            built.insert(prompts, built.pop(first))
-            origins.insert(prompts, origins.pop(first))
-            prompts += 1
-        if len(built) == prompts:  # "Expected last role User or Tool …"
+                    turns.append((theirs, index))
+        if turns and turns[-1][0]["role"] == "system":  # what came behind it was left out
+            moved = [turn for turn in turns if turn[0]["role"] == "system"]
+            for _, index in moved:
+                self._omissions.system_moved(index)
+            prompt += moved
+            turns = [turn for turn in turns if turn[0]["role"] != "system"]
+        if not turns:  # "Expected last role User or Tool …"
             raise nothing_said(self._backend)
-        if built[-1]["role"] == "assistant" and "tool_calls" not in built[-1]:
-            built[-1].setdefault("prefix", True)
-        return built, origins
-
-    def _stays(self, last: str, later: Sequence[Message]) -> bool:
-        """Whether a system message in the midst of the conversation may stay where it is."""
-        return last not in _BEFORE_NO_SYSTEM and any(message.role != "system" for message in later)
+        final = turns[-1][0]
+        if final["role"] == "assistant" and "tool_calls" not in final:
+            final.setdefault("prefix", True)
+        built = [*prompt, *turns]
+        return [theirs for theirs, _ in built], [index for _, index in built]
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content

@@ -13,8 +13,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
-
 from pluggably.errors import (
     ContextLengthExceeded,
     ModelNotFound,
@@ -24,11 +22,13 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai import faults as openai_faults
-from pluggably.wire.faults import Asked, shown
+from pluggably.wire.faults import Asked, decoded, in_order, shown, words_of
 
 _LACKS = re.compile(r"does not support (\w+)", re.I)
 _POINTERS = {"tools": "/tools", "thinking": "/parameters/reasoning/effort", "think": "/parameters/reasoning/effort"}
-_TOO_LONG = re.compile(r"(input|prompt).*(length|too long).*(context|exceeds)|exceeds.*context", re.I)
+# "input length exceeds the context length", "prompt too long; exceeded max context length".
+_INPUT, _LONG = re.compile(r"input|prompt", re.I), re.compile(r"length|too long", re.I)
+_LIMIT, _EXCEEDS, _CONTEXT = (re.compile(word, re.I) for word in ("context|exceeds", "exceeds", "context"))
 
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
@@ -39,17 +39,13 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
 
 def fault_of_line(error: Any, asked: Asked) -> PluggablyError:
     """The error that stands where an answer should."""
-    words = error if isinstance(error, str) else ""
+    words = words_of(error)
     return _by_words(words, asked) or _advised(openai_faults.fault_in_answer(error, asked), asked)
 
 
 def _words(body: bytes) -> str:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, str) else ""
+    value = decoded(body)
+    return words_of(value.get("error")) if isinstance(value, dict) else ""
 
 
 def _by_words(words: str, asked: Asked) -> PluggablyError | None:
@@ -60,7 +56,7 @@ def _by_words(words: str, asked: Asked) -> PluggablyError | None:
         if what in _POINTERS:
             return UnsupportedParameter(said, pointer=_POINTERS[what])
         return UnsupportedModality(said, pointer="/modality")
-    if _TOO_LONG.search(words):
+    if in_order(words, _INPUT, _LONG, _LIMIT) or in_order(words, _EXCEEDS, _CONTEXT):
         return ContextLengthExceeded(said, pointer="/input")
     return None
 

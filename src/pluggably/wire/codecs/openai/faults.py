@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import Event
@@ -34,7 +32,7 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply, Step, fault_by_status
-from pluggably.wire.faults import Asked, Meaning, duration_s, retry_after_s, shown
+from pluggably.wire.faults import Asked, Meaning, decoded, duration_s, retry_after_s, shown
 
 _MAX_EXCERPT = 120
 
@@ -108,7 +106,6 @@ _FLEX_FULL = 498
 
 # Moonshot and others tell the wait in words alone: "please try again after 20 seconds", "in 6m0s".
 _WAIT_WORDS = re.compile(r"try again (?:in|after) (\d[\d.]* ?[dhms][dhms\d.]*)", re.I)
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 
 _POINTERS = {
     "model": "/model",
@@ -157,9 +154,8 @@ class Complaint(Struct, kw_only=True):
 
 def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     """The error that a reply with a status of 300 or more means."""
-    try:
-        value = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
+    value = decoded(reply.body)
+    if value is None:
         return _without_json(reply, asked)
     complaint = _complaint(value, reply.status)
     return _judge(complaint, asked, reply, retry_after_s(reply.headers, limited=reply.status == 429))
@@ -258,12 +254,7 @@ def _meaning(complaint: Complaint, own: Mapping[str, Meaning]) -> Meaning | None
 def _without_json(reply: HttpReply, asked: Asked) -> PluggablyError:
     """A page of whatever stands before the API, or nothing at all. Never quoted whole."""
     text = reply.body[:65536].decode("utf-8", "replace")
-    title = _TITLE.search(text)
-    if title is not None:
-        text = title.group(1)
-    elif "<" in text:
-        text = ""
-    excerpt = shown(text, _MAX_EXCERPT)
+    excerpt = shown(_title(text) if "<" in text else text, _MAX_EXCERPT)
     if reply.status in (401, 403):
         excerpt = ""
     detail = f"{asked.backend} answered {reply.status}" + (f": {excerpt}" if excerpt else ", without a reason") + "."
@@ -274,6 +265,13 @@ def _without_json(reply: HttpReply, asked: Asked) -> PluggablyError:
     if reply.status in (400, 422):
         return InvalidRequest(detail)
     return fault_by_status(reply, detail, retry_after_s=retry_after_s(reply.headers, limited=reply.status == 429))
+
+
+def _title(page: str) -> str:
+    """The title of a page of HTML, or nothing."""
+    lower = page.lower()
+    _, _, behind = page[lower.find("<title") :].partition(">") if "<title" in lower else ("", "", "")
+    return behind[: max(behind.lower().find("</title"), 0)]
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -310,8 +308,7 @@ def _with_raw(message: str, metadata: Any) -> str:
     says nothing: openrouter.ai/docs/api/reference/errors-and-debugging, "Provider Errors" (2026-11)."""
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if isinstance(raw, str) and raw.lstrip()[:1] in ("{", "["):
-        with suppress(msgspec.DecodeError, RecursionError):  # cut, or no JSON after all: told as it stands
-            raw = msgspec.json.decode(raw)
+        raw = decoded(raw.encode("utf-8", "replace")) or raw  # cut, or no JSON after all: told as it stands
     told = shown(_words_of(raw))
     return shown(f"{message}: {told}" if message and told else message or told)
 
