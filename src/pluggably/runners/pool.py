@@ -483,7 +483,7 @@ class _Lane:
         if self._pool.now() - self._ready_since >= self._pool.settings.stable_s:
             self._failure = None
         detail = f"The model's process ended ({worker.how_it_ended()})."
-        last_words = None if self._has_served else worker.last_words()
+        last_words = worker.last_words()
         self._record_failure("crash", detail, last_words)
         self._tell_end(worker, detail, last_words)
         if self._is_resting:
@@ -492,7 +492,7 @@ class _Lane:
             self._advance()
 
     def _tell_end(self, worker: Worker, detail: str, last_words: str | None) -> None:
-        """What a worker has said since its first request may quote one, and is for the level `debug` alone."""
+        """What a worker has said since its first request may quote one, so it is logged at the level `debug` alone."""
         told = {"model": self.model.id, "pid": worker.pid}
         lines = _last_lines(worker)
         if self._has_served:

@@ -144,8 +144,8 @@ class Worker:
         return exit_words(self.exit_code, is_guarded=self.launch.guarded)
 
     def last_words(self) -> str | None:
-        """What its log says of its end, in a sentence without paths. To be told only of a worker that has had no
-        request yet: what it says later may quote one.
+        """What its log says of its end, in a sentence without paths. It is for operators alone: from the first request
+        on it may quote one.
 
         The cause is the first error, which those after it only wrap. One that a signal ended could not tell the cause,
         and a line that is no error tells none."""

@@ -378,9 +378,9 @@ def test_who_waits_at_a_crash_is_served_by_the_next_worker():
     run(scenario)
 
 
-def test_what_a_worker_says_is_for_operators_until_its_first_request():
-    """A worker that ends before it has had a request tells operators why. Of one that has had one, nothing that it says
-    is told, and below the level debug nothing of it is logged: it may quote the request."""
+def test_what_a_worker_says_is_for_operators():
+    """They are told why it ended, and nobody else is. Once it has had a request, below the level debug nothing that it
+    says is logged: it may quote the request."""
 
     async def scenario():
         house = House().add()
@@ -391,10 +391,11 @@ def test_what_a_worker_says_is_for_operators_until_its_first_request():
         await house.use()
         house.workers[1].crash("error: request my prompt")
         standing = house.pool.standing("m")
-        assert standing.for_operators is None
+        assert standing.for_operators == "Its log ends with: error: request my prompt"
         with pytest.raises(ModelUnavailable) as refused:
             await house.use()
-        assert "prompt" not in f"{standing.detail} {refused.value.detail} {refused.value.for_operators}"
+        assert "prompt" not in f"{standing.detail} {refused.value.detail}"
+        assert refused.value.for_operators == standing.for_operators
 
     with capture_logs() as lines:
         run(scenario)
