@@ -267,12 +267,12 @@ def test_an_unusual_body_is_taken(gateway: Gateway, body: bytes) -> None:
 
 
 def test_a_large_wrong_body_quotes_nothing_and_points(gateway: Gateway) -> None:
-    """Where a body is too large for all that is wrong to be listed, the first is told, as carefully."""
+    """Whether all that is wrong can be listed or only the first of it, it is told as carefully."""
     padding = "x" * 100_000
     part = {"type": CANARY}
     for body, pointer in (
         ({"model": "chat", "input": padding, "on_unsupported": CANARY}, "/on_unsupported"),
-        ({"model": "chat", "input": padding, "unknown": CANARY}, ""),
+        ({"model": "chat", "input": padding, "unknown": CANARY}, "/unknown"),
         ({"model": "chat", "input": [{"role": "user", "content": [part]}], "metadata": {"a": padding}}, None),
         ({"model": "chat", "input": [{"role": CANARY, "content": padding}]}, "/input/0/role"),
         ({"model": "chat", "input": [{"role": "user", "text": padding}]}, None),

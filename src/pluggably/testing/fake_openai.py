@@ -581,6 +581,8 @@ def embed(text: str, dimensions: int) -> list[float]:
 
 # developers.openai.com/api/reference/resources/embeddings/methods/create, `input` (2026-11).
 MOST_TEXTS = 2048
+# Those of text-embedding-3-large; whoever asks for billions must not fill the memory of a test.
+MOST_DIMENSIONS = 3072
 
 
 def _embeddings(body: Json, dimensions: int) -> Json:
@@ -781,6 +783,9 @@ class FakeOpenAI:
         if reply is None and isinstance(body["input"], list) and len(body["input"]) > MOST_TEXTS:
             message = f"Invalid 'input': array too long. Expected an array with maximum length {MOST_TEXTS}."
             reply = _refuse(400, message, "invalid_request_error", "input", "array_above_max_length")
+        if reply is None and (body.get("dimensions") or 0) > MOST_DIMENSIONS:
+            message = f"Invalid value for 'dimensions' = {body['dimensions']}. Must be at most {MOST_DIMENSIONS}."
+            reply = _refuse(400, message, "invalid_request_error", "dimensions")
         if reply is None:
             dimensions = _number(numbers, 0, 1536) if name == "embed" else _EMBEDDERS.get(name, 8)
             reply = Reply(_encode(_embeddings(body, dimensions)))

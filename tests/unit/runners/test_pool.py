@@ -391,7 +391,7 @@ def test_what_a_worker_says_is_for_operators():
         await house.use()
         house.workers[1].crash("error: request my prompt")
         standing = house.pool.standing("m")
-        assert standing.for_operators == "Its log ends with: error: request my prompt"
+        assert standing.for_operators == "Its log says: error: request my prompt"
         with pytest.raises(ModelUnavailable) as refused:
             await house.use()
         assert "prompt" not in f"{standing.detail} {refused.value.detail}"
