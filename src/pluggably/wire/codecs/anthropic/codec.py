@@ -65,7 +65,6 @@ from pluggably.wire.codecs.anthropic.reply import (
 )
 from pluggably.wire.codecs.anthropic.request import messages_body, model_step
 from pluggably.wire.faults import Asked, shown
-from pluggably.wire.framing import whole_stream
 from pluggably.wire.parts import as_object
 
 # "`messages.{i}.content.{j}`": where a block stood in the request.
@@ -126,8 +125,6 @@ class AnthropicCodec:
     # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, reply: HttpReply) -> Step:
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         message = decode_message(reply.body)
         if message.error is not None:
             raise fault_in_answer(message.error, self._asked)

@@ -61,7 +61,6 @@ from pluggably.wire.codecs.cohere.reply import (
 from pluggably.wire.codecs.cohere.request import chat_body, embeddings_form
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
 
 
 class CohereCodec:
@@ -115,8 +114,6 @@ class CohereCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         answer = decode_reply(reply.body)
         if isinstance(answer.message, str):
             raise fault_in_answer(answer.message, self._asked)

@@ -80,7 +80,6 @@ from pluggably.wire.codecs.gemini.reply import (
 from pluggably.wire.codecs.gemini.request import embedding_form, embeddings_body, resource_of, text_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import Asked, shown
-from pluggably.wire.framing import whole_stream
 
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91
@@ -160,8 +159,6 @@ class GeminiCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         body = reply.body
         pieces = [body]
         if body.lstrip()[:1] == b"[":  # a stream's pieces in a list: the form without `alt=sse`

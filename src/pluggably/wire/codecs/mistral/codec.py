@@ -60,7 +60,6 @@ from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
 from pluggably.wire.embedding_calls import EmbeddingCalls, summed
 from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
 
 _REFERENCES = ("reference", "tool_reference")
 # What stands for the id in the further pieces of a streamed call, at models that are passed on
@@ -119,8 +118,6 @@ class MistralCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         completion = decode_completion(reply.body)
         if completion.is_error:
             raise fault_in_answer(msgspec.json.decode(reply.body), self._asked)
