@@ -111,6 +111,25 @@ def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]
     return tuple(rule for rule in rules if re.match(rule.models, model))
 
 
+def check_stops(stops: Collection[str], lacks: Collection[str], limit: int | None, backend: str) -> None:
+    """Raises: UnsupportedParameter. A stop sequence that is not obeyed changes the answer, so it is no hint."""
+    if stops and "stop" in lacks:
+        detail = f"{backend} takes no stop sequences for this model."
+    elif limit is not None and len(stops) > limit:
+        detail = f"{backend} takes at most {limit} stop sequences."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/parameters/stop")
+
+
+def check_dimensions(lacks: Collection[str], backend: str) -> None:
+    """For a request that names a size. Raises: UnsupportedParameter where there is but one."""
+    if "dimensions" in lacks:
+        raise UnsupportedParameter(
+            f"{backend} makes embeddings of one size only; leave `dimensions` out.", pointer="/parameters/dimensions"
+        )
+
+
 def check_tools(lacks: Collection[str], backend: str) -> None:
     """For a request with tools. Raises: UnsupportedParameter where they cannot be offered."""
     if "tools" in lacks:

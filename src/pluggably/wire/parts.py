@@ -187,6 +187,16 @@ def own_options(options: ProviderOptions | UnsetType, backend: str) -> Mapping[s
     return options.get(backend, {}) if options else {}
 
 
+def pointer_step(name: str) -> str:
+    """A name as a step of a JSON pointer (RFC 6901): a local model's may have a slash."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def own_pointer(backend: str, field: str) -> str:
+    """Where a request has what it says to one backend alone."""
+    return f"/provider_options/{pointer_step(backend)}/{pointer_step(field)}"
+
+
 def merged(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
     """`value` with the options of a message, a part or a tool in it, objects merged key by key. Options stand beside
     the content, or within its object (an image's `detail`); what it is they never replace: it has been checked.
@@ -218,8 +228,7 @@ def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
     """Raises: InvalidRequest for options that the gateway itself must decide."""
     for key in keys if own else ():
         if key in own:
-            escaped = backend.replace("~", "~0").replace("/", "~1")
             raise InvalidRequest(
                 f"`{key}` cannot be set through provider_options; use the request's own fields.",
-                pointer=f"/provider_options/{escaped}/{key}",
+                pointer=own_pointer(backend, key),
             )

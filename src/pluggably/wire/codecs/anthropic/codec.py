@@ -64,7 +64,7 @@ from pluggably.wire.codecs.anthropic.reply import (
     decode_message,
 )
 from pluggably.wire.codecs.anthropic.request import messages_body, model_step
-from pluggably.wire.faults import Asked, shown
+from pluggably.wire.faults import asked, shown
 from pluggably.wire.parts import as_object
 
 # "`messages.{i}.content.{j}`": where a block stood in the request.
@@ -100,13 +100,7 @@ class AnthropicCodec:
         self._request = request
         body = messages_body(request, address.model, address.backend, address.stream, self._options)
         self._limit = body.value["max_tokens"]
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, body.origins)
         headers = SSE_HEADERS if address.stream else JSON_HEADERS
         path = self._options.stream_path if address.stream else self._options.path
         if MODEL_GAP in path:

@@ -60,7 +60,7 @@ from pluggably.wire.codecs.cohere.reply import (
 )
 from pluggably.wire.codecs.cohere.request import chat_body, embeddings_form
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
 
 
 class CohereCodec:
@@ -87,13 +87,7 @@ class CohereCodec:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             origins, warned = body.origins, body.omissions.warned
             call = json_call(f"{address.base_url}/v2/chat", body.value, stream=address.stream)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, origins)
         return Step(warned, call)
 
     def _begin_embeddings(self, url: str, address: Address) -> HttpCall:

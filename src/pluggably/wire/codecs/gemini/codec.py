@@ -79,7 +79,7 @@ from pluggably.wire.codecs.gemini.reply import (
 )
 from pluggably.wire.codecs.gemini.request import embedding_form, embeddings_body, resource_of, text_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked, shown
+from pluggably.wire.faults import asked, shown
 
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91
@@ -121,25 +121,14 @@ class GeminiCodec:
         stream = address.stream
         body = text_body(request, address, stream, self._options)
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, body.origins)
         self._body = body.value
         self._call = partial(json_call, f"{address.base_url}/{resource}:{method}", stream=stream)
         return Step(body.omissions.warned, self._call(body.value))
 
     def _begin_embeddings(self, address: Address, resource: str) -> Step:
         form = embedding_form(self._request, address, resource, self._options)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality="embedding",
-            own_options=self._request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(self._request, address)
 
         def call(texts: list[str]) -> HttpCall:
             """One text is asked for alone, since not every service takes several at once."""

@@ -32,6 +32,7 @@ from pluggably.wire.codec import Address
 from pluggably.wire.codecs.gemini.contents import ContentBuilder
 from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
 from pluggably.wire.codecs.gemini.schema import cut_schema
+from pluggably.wire.lacks import check_stops
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import merged, own_options, refuse_own
 
@@ -138,11 +139,7 @@ def _config(
         else:
             omissions.hint("/parameters/seed", "takes only a seed of 32 bits")
     stops = parameters.stops()
-    if options.stop_limit is not None and len(stops) > options.stop_limit:
-        # A stop sequence that is not obeyed changes the answer, so it is no hint.
-        raise UnsupportedParameter(
-            f"{backend} takes at most {options.stop_limit} stop sequences.", pointer="/parameters/stop"
-        )
+    check_stops(stops, (), options.stop_limit, backend)
     if stops:
         config["stopSequences"] = stops
     if parameters.logprobs is not None:

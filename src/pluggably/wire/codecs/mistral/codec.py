@@ -59,7 +59,7 @@ from pluggably.wire.codecs.mistral.request import chat_body, embeddings_body
 from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
 from pluggably.wire.embedding_calls import EmbeddingCalls, summed
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
 
 _REFERENCES = ("reference", "tool_reference")
 # What stands for the id in the further pieces of a streamed call, at models that are passed on
@@ -97,14 +97,7 @@ class MistralCodec:
         else:
             body = chat_body(request, address.model, address.backend, stream, self._options)
             self._prefix = PrefixCut(body.value["messages"][-1] if body.value["messages"] else {})
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=ERROR_CODES,
-        )
+        self._asked = asked(request, address, body.origins, ERROR_CODES)
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(f"{address.base_url}/embeddings", body.value))
         call = json_call(f"{address.base_url}/chat/completions", body.value, stream=stream)

@@ -9,11 +9,11 @@ Source: docs.mistral.ai/api/endpoint/chat and …/endpoint/embeddings (2026-11);
 from __future__ import annotations
 
 from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, JsonObject, TextParameters
-from pluggably.errors import UnsupportedModality, UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codecs.mistral.messages import Messages
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.openai.request import merge_own, put_response_format, put_tools
-from pluggably.wire.lacks import Lack, efforts_of, lacks_of
+from pluggably.wire.lacks import Lack, check_stops, efforts_of, lacks_of
 from pluggably.wire.omissions import Body, Omissions
 
 # Our name and Mistral's; there is no min_p.
@@ -83,8 +83,7 @@ def _put_parameters(
     if parameters.min_p is not None:
         omissions.parameter("min_p")
     stops = parameters.stops()
-    if stops and "stop" in lacks:
-        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
+    check_stops(stops, lacks, None, backend)
     if stops:
         value["stop"] = stops
     if parameters.logprobs is not None and "logprobs" in lacks:

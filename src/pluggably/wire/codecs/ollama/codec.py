@@ -46,7 +46,7 @@ from pluggably.wire.codec import (
 )
 from pluggably.wire.codecs.ollama.faults import fault_of_line, fault_of_reply
 from pluggably.wire.codecs.ollama.request import OllamaOptions, chat_body, embed_body
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
 
 NDJSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
 _NANOSECONDS = 1_000_000_000
@@ -126,13 +126,7 @@ class OllamaCodec:
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             path, stream = "chat", address.stream
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, body.origins)
         call = HttpCall(
             url=f"{address.base_url}/api/{path}",
             headers=NDJSON_HEADERS if stream else JSON_HEADERS,

@@ -61,7 +61,7 @@ from pluggably.wire.codecs.openai.reply import (
 )
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked, shown
+from pluggably.wire.faults import asked, shown
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 
@@ -94,14 +94,7 @@ class OpenAICodec:
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             path, stream = "chat/completions", address.stream
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=self._options.error_codes,
-        )
+        self._asked = asked(request, address, body.origins, self._options.error_codes)
         url = f"{address.base_url}/{path}"
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(url, body.value))

@@ -59,7 +59,7 @@ from pluggably.wire.codecs.openai_responses.reply import (
     decode_response,
 )
 from pluggably.wire.codecs.openai_responses.request import is_streamed, responses_body
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
 
 
 class OpenAIResponsesCodec:
@@ -89,14 +89,7 @@ class OpenAIResponsesCodec:
         self._request = request
         stream = address.stream and is_streamed(address.model, self._options)
         body = responses_body(request, address.model, address.backend, stream, self._options)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=self._options.error_codes,
-        )
+        self._asked = asked(request, address, body.origins, self._options.error_codes)
         call = json_call(f"{address.base_url}/responses", body.value, stream=stream)
         return Step(body.omissions.warned, call)
 
