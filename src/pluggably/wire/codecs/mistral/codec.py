@@ -55,9 +55,10 @@ from pluggably.wire.codecs.mistral.reply import (
     is_plain_thinking,
     thoughts_of,
 )
-from pluggably.wire.codecs.mistral.request import chat_body, embeddings_body
+from pluggably.wire.codecs.mistral.request import chat_body
 from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
+from pluggably.wire.codecs.openai.request import embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls, summed
 from pluggably.wire.faults import asked
 
@@ -93,7 +94,9 @@ class MistralCodec:
         self._request = request
         stream = address.stream and request.modality == "text"
         if request.modality == "embedding":
-            body = embeddings_body(request, address.model, address.backend, self._options)
+            body = embeddings_body(
+                request, address.model, address.backend, self._options.lacks, size_field="output_dimension"
+            )
         else:
             body = chat_body(request, address.model, address.backend, stream, self._options)
             self._prefix = PrefixCut(body.value["messages"][-1] if body.value["messages"] else {})

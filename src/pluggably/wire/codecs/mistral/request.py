@@ -8,8 +8,7 @@ Source: docs.mistral.ai/api/endpoint/chat and …/endpoint/embeddings (2026-11);
 
 from __future__ import annotations
 
-from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, JsonObject, TextParameters
-from pluggably.errors import UnsupportedModality
+from pluggably.domain.generation import GenerationRequest, JsonObject, TextParameters
 from pluggably.wire.codecs.mistral.messages import Messages
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.openai.request import merge_own, put_response_format, put_tools
@@ -55,18 +54,6 @@ def _with_tools(own: JsonObject | None, value: JsonObject) -> JsonObject | None:
     if own and isinstance(own.get("tools"), list) and "tools" in value:
         return {**own, "tools": [*value["tools"], *own["tools"]]}
     return own
-
-
-def embeddings_body(request: GenerationRequest, model: str, backend: str, options: MistralOptions) -> Body:
-    """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
-    if "embeddings" in options.lacks:
-        raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
-    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": "float"}
-    parameters = request.parameters
-    if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-        value["output_dimension"] = parameters.dimensions
-    merge_own(value, request.provider_options.get(backend), backend)
-    return Body(value, Omissions(request, backend))
 
 
 def _put_parameters(

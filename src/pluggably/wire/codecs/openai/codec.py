@@ -89,7 +89,8 @@ class OpenAICodec:
     def begin(self, request: GenerationRequest, address: Address) -> Step:
         self._request = request
         if request.modality == "embedding":
-            body = embeddings_body(request, address.model, address.backend, self._options)
+            encoding = self._options.embedding_encoding
+            body = embeddings_body(request, address.model, address.backend, self._options.lacks, encoding=encoding)
             path, stream = "embeddings", False
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)

@@ -10,6 +10,8 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pluggably.domain.generation import (
     EmbeddingParameters,
     GenerationRequest,
@@ -73,15 +75,23 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     return Body(value, omissions, origins)
 
 
-def embeddings_body(request: GenerationRequest, model: str, backend: str, options: OpenAIOptions) -> Body:
+def embeddings_body(
+    request: GenerationRequest,
+    model: str,
+    backend: str,
+    lacks: Collection[Lack],
+    *,
+    encoding: str = "float",
+    size_field: str = "dimensions",
+) -> Body:
     """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
-    if "embeddings" in options.lacks:
+    if "embeddings" in lacks:
         raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
-    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": options.embedding_encoding}
+    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": encoding}
     parameters = request.parameters
     if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-        check_dimensions(options.lacks, backend)
-        value["dimensions"] = parameters.dimensions
+        check_dimensions(lacks, backend)
+        value[size_field] = parameters.dimensions
     merge_own(value, request.provider_options.get(backend), backend)
     return Body(value, Omissions(request, backend))
 
