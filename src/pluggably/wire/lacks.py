@@ -53,11 +53,11 @@ COMMON_EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high"
 
 
 class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a family of models lacks at a vendor that has it otherwise, or how it differs.
+    """What a family of models lacks, or how it differs; of several rules all that match count.
 
-    `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
-    count. With one of `unless_effort` as the reasoning effort its `lacks` do not apply; `default_effort` is the
-    vendor's own where the request names none. `effort_field` and `efforts` stand in place of the vendor's own."""
+    `models` is a regular expression, matched from the start of the vendor's model id. With one of `unless_effort` as
+    the reasoning effort its `lacks` do not apply; `default_effort` is the vendor's own where the request names none.
+    `effort_field` and `efforts` stand in place of the vendor's own."""
 
     models: str
     lacks: tuple[Lack, ...] = ()

@@ -34,7 +34,7 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
+from pluggably.wire.codecs.gemini.options import GeminiOptions, GeminiRule
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
     ResultMedia,
@@ -117,7 +117,7 @@ class _Turn(Struct):
 class ContentBuilder:
     """Turns messages into contents. One object a request; it holds what every step needs to know, and the calls."""
 
-    def __init__(self, backend: str, options: GeminiOptions, rule: ModelRule, omissions: Omissions) -> None:
+    def __init__(self, backend: str, options: GeminiOptions, rule: GeminiRule, omissions: Omissions) -> None:
         self._backend = backend
         self._inputs = options.inputs
         self._types_urls = options.typed_urls

@@ -30,7 +30,7 @@ from pluggably.domain.generation import (
 from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Address
 from pluggably.wire.codecs.gemini.contents import ContentBuilder
-from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
+from pluggably.wire.codecs.gemini.options import GeminiOptions, GeminiRule
 from pluggably.wire.codecs.gemini.schema import cut_schema
 from pluggably.wire.lacks import check_stops
 from pluggably.wire.omissions import Omissions
@@ -121,7 +121,7 @@ def embeddings_body(form: JsonObject, texts: Sequence[str]) -> JsonObject:
 
 
 def _config(
-    parameters: TextParameters, options: GeminiOptions, rule: ModelRule, omissions: Omissions, backend: str
+    parameters: TextParameters, options: GeminiOptions, rule: GeminiRule, omissions: Omissions, backend: str
 ) -> JsonObject:
     config: JsonObject = {}
     lacks = options.lacks_of(rule)
@@ -156,7 +156,7 @@ def _put_thinking(
     config: JsonObject,
     parameters: TextParameters,
     options: GeminiOptions,
-    rule: ModelRule,
+    rule: GeminiRule,
     omissions: Omissions,
 ) -> None:
     thinking: JsonObject = {}
@@ -183,7 +183,7 @@ def _put_format(
     config: JsonObject,
     request: GenerationRequest,
     options: GeminiOptions,
-    rule: ModelRule,
+    rule: GeminiRule,
     omissions: Omissions,
     backend: str,
 ) -> None:
