@@ -18,8 +18,17 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import GenerationRequest
-from pluggably.errors import BackendAuthenticationFailed, BackendQuotaExhausted, PluggablyError, Violation
-from pluggably.wire.codec import Address
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendQuotaExhausted,
+    BackendRateLimited,
+    BackendRejected,
+    BackendTimeout,
+    PluggablyError,
+    Violation,
+)
+from pluggably.wire.codec import Address, HttpReply
 
 MAX_SHOWN = 500
 # What a pattern may look at of a vendor's words: more than any error says, and so little that no words, however they
@@ -100,6 +109,22 @@ def credit_used_up(asked: Asked, **facts: Any) -> BackendQuotaExhausted:
         "Its operator can add credit or raise the limit.",
         **facts,
     )
+
+
+def fault_by_status(
+    reply: HttpReply, detail: str, *, code: str | None = None, retry_after_s: float | None = None
+) -> BackendError:
+    """The error that a status means where the vendor's own code says nothing closer."""
+    kinds: dict[int, type[BackendError]] = {
+        401: BackendAuthenticationFailed,
+        402: BackendQuotaExhausted,
+        403: BackendAuthenticationFailed,
+        408: BackendTimeout,
+        429: BackendRateLimited,
+        504: BackendTimeout,
+    }
+    kind = kinds.get(reply.status, BackendRejected if 300 <= reply.status < 500 else BackendError)
+    return kind(detail, retry_after_s=retry_after_s, backend_status=reply.status, backend_code=code)
 
 
 def decoded(body: bytes) -> Any | None:

@@ -40,11 +40,8 @@ from pluggably.wire.codec import (
     Frame,
     HttpCall,
     HttpReply,
-    OutputItems,
     Step,
-    ignored_tool_choice,
     json_body,
-    settled_reason,
 )
 from pluggably.wire.codecs.anthropic.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.anthropic.options import MODEL_GAP, AnthropicOptions
@@ -65,6 +62,7 @@ from pluggably.wire.codecs.anthropic.reply import (
 )
 from pluggably.wire.codecs.anthropic.request import messages_body, model_step
 from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 from pluggably.wire.parts import as_object
 
 # "`messages.{i}.content.{j}`": where a block stood in the request.

@@ -28,7 +28,7 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai import faults as openai_faults
 from pluggably.wire.faults import (
     UNSUPPORTED_WORDS,
@@ -36,6 +36,7 @@ from pluggably.wire.faults import (
     credential_refused,
     credit_used_up,
     decoded,
+    fault_by_status,
     retry_after_s,
     shown,
 )

@@ -28,18 +28,7 @@ from pluggably.domain.generation import (
     Text,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, BackendTimeout, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.cohere.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.cohere.messages import PLAN, THINKING
 from pluggably.wire.codecs.cohere.options import CohereOptions
@@ -61,6 +50,7 @@ from pluggably.wire.codecs.cohere.reply import (
 from pluggably.wire.codecs.cohere.request import chat_body, embeddings_form
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 
 class CohereCodec:

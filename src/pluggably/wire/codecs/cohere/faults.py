@@ -26,9 +26,9 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_other_reply
-from pluggably.wire.faults import Asked, credential_refused, decoded, retry_after_s, shown
+from pluggably.wire.faults import Asked, credential_refused, decoded, fault_by_status, retry_after_s, shown
 from pluggably.wire.parts import own_pointer
 
 # "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292", "size limit exceeded by

@@ -43,19 +43,7 @@ from pluggably.errors import (
     InvalidRequest,
     PluggablyError,
 )
-from pluggably.wire.codec import (
-    JSON_HEADERS,
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_body,
-    json_call,
-)
+from pluggably.wire.codec import JSON_HEADERS, NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_body, json_call
 from pluggably.wire.codecs.gemini.contents import SIGNED_FROM
 from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.gemini.options import GeminiOptions
@@ -80,6 +68,7 @@ from pluggably.wire.codecs.gemini.reply import (
 from pluggably.wire.codecs.gemini.request import embedding_form, embeddings_body, resource_of, text_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice
 
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91

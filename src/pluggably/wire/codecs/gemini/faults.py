@@ -30,9 +30,9 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_another_form
-from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, fault_by_status, retry_after_s, shown
 from pluggably.wire.parts import own_pointer
 
 # google.api.ErrorReason, those that blame the key, the account or the project.

@@ -32,18 +32,7 @@ from pluggably.domain.generation import (
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.mistral.faults import ERROR_CODES, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.mistral.reply import (
@@ -61,6 +50,7 @@ from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, d
 from pluggably.wire.codecs.openai.request import embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls, summed
 from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 _REFERENCES = ("reference", "tool_reference")
 # What stands for the id in the further pieces of a streamed call, at models that are passed on

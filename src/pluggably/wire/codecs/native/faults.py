@@ -32,9 +32,9 @@ from pluggably.errors import (
     UnsupportedParameter,
     Violation,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.native.reply import ProblemSaid, decode_problem
-from pluggably.wire.faults import retry_after_s, shown
+from pluggably.wire.faults import fault_by_status, retry_after_s, shown
 from pluggably.wire.parts import pointer_step
 
 # The client's, who may change the request. What no class of ours names is an invalid request all the same.

@@ -39,16 +39,15 @@ from pluggably.wire.codec import (
     HttpCall,
     HttpReply,
     Named,
-    OutputItems,
     Step,
     json_body,
     json_call,
-    settled_reason,
 )
 from pluggably.wire.codecs.ollama.faults import fault_of_line, fault_of_reply
 from pluggably.wire.codecs.ollama.request import OllamaOptions, chat_body, embed_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, settled_reason
 
 NDJSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
 _NANOSECONDS = 1_000_000_000

@@ -31,18 +31,7 @@ from pluggably.domain.generation import (
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.options import OpenAIOptions
@@ -62,6 +51,7 @@ from pluggably.wire.codecs.openai.reply import (
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
 from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 

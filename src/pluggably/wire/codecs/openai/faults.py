@@ -29,7 +29,7 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, Step, fault_by_status
+from pluggably.wire.codec import HttpReply, Step
 from pluggably.wire.faults import (
     Asked,
     Meaning,
@@ -37,6 +37,7 @@ from pluggably.wire.faults import (
     credit_used_up,
     decoded,
     duration_s,
+    fault_by_status,
     retry_after_s,
     shown,
 )

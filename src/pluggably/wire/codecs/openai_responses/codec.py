@@ -34,16 +34,7 @@ from pluggably.domain.generation import (
     Text,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError, UnsupportedModality
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply, Step, json_call
 from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.reply import logprobs_of
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
@@ -60,6 +51,7 @@ from pluggably.wire.codecs.openai_responses.reply import (
 )
 from pluggably.wire.codecs.openai_responses.request import is_streamed, responses_body
 from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice
 
 
 class OpenAIResponsesCodec:
