@@ -14,6 +14,7 @@ from pluggably.api.gate import Answer
 from pluggably.api.http import HttpRequest, JsonAnswer
 from pluggably.api.sse import EventStream
 from pluggably.domain.generation import (
+    PARTS_OF,
     Audio,
     EmbeddingParameters,
     File,
@@ -29,14 +30,12 @@ from pluggably.domain.generation import (
     ProviderItem,
     ProviderOptions,
     Reasoning,
-    Refusal,
     ResponseFormat,
     Routing,
     Text,
     TextParameters,
     Timeouts,
     Tool,
-    ToolCall,
     ToolChoice,
     ToolResult,
     with_own_ids,
@@ -78,15 +77,6 @@ _PARAMETERS: dict[Modality, type[Parameters]] = {"text": TextParameters, "embedd
 
 # RFC 9110, 8.3.1: a type, a subtype and perhaps parameters, on one line.
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+[ \t]*(;[^\x00-\x1f\x7f]*)?", re.ASCII)
-
-# Which parts may stand in a message of which role.
-_MEDIA = (Image, File, Audio)
-_PARTS_OF: dict[str, tuple[type, ...]] = {
-    "system": (Text,),
-    "user": (Text, *_MEDIA),
-    "assistant": (Text, ToolCall, Reasoning, Refusal, ProviderItem),
-    "tool": (ToolResult,),
-}
 
 
 class Generations:
@@ -210,7 +200,7 @@ def _message_violations(messages: list[Message]) -> Iterator[Violation]:
             if message.role == "tool":
                 yield Violation(f"/input/{i}/content", "a tool message holds a list of tool_result parts")
             continue
-        allowed = _PARTS_OF[message.role]
+        allowed = PARTS_OF[message.role]
         for j, part in enumerate(content):
             pointer = f"/input/{i}/content/{j}"
             if not isinstance(part, allowed):
@@ -219,7 +209,7 @@ def _message_violations(messages: list[Message]) -> Iterator[Violation]:
 
 
 def _part_violations(part: Part, pointer: str) -> Iterator[Violation]:
-    if isinstance(part, _MEDIA):
+    if isinstance(part, Image | File | Audio):
         yield from _media_violations(part, pointer)
     elif isinstance(part, ToolResult) and not isinstance(part.content, str):
         for k, inner in enumerate(part.content):

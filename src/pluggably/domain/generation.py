@@ -134,9 +134,17 @@ class ToolResult(Struct, tag="tool_result", forbid_unknown_fields=True):
 
 Media: TypeAlias = Image | File | Audio
 MediaKind: TypeAlias = Literal["image", "file", "audio"]
+MEDIA: tuple[type[Media], ...] = (Image, File, Audio)
 MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "file", "audio")
 Part: TypeAlias = Text | Image | File | Audio | ToolCall | ToolResult | Reasoning | Refusal | ProviderItem
 Item: TypeAlias = Text | Reasoning | ToolCall | Refusal | Embedding | ProviderItem
+# Which parts may stand in a message of which role. The API refuses any other, so none comes to a codec.
+PARTS_OF: dict[Role, tuple[type[Part], ...]] = {
+    "system": (Text,),
+    "user": (Text, *MEDIA),
+    "assistant": (Text, ToolCall, Reasoning, Refusal, ProviderItem),
+    "tool": (ToolResult,),
+}
 
 
 # ── what is asked ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -365,8 +365,7 @@ def _corrected(pointer: str, found: str) -> Warned:
 
 
 def _is_to_fetch(part: Media, urls: Collection[MediaKind]) -> bool:
-    # A URL may hold its own data; that is nothing to fetch.
-    return part.url is not UNSET and _KINDS[type(part)] not in urls and not part.url.startswith("data:")
+    return part.url is not UNSET and _KINDS[type(part)] not in urls
 
 
 def _media(messages: Sequence[Message]) -> Iterator[tuple[str, Media]]:

@@ -19,7 +19,8 @@ import msgspec
 
 from pluggably.domain.generation import Completed, Embedding, Event, UsageReported
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codec import HttpCall, OutputItems, Step
+from pluggably.wire.codec import HttpCall, Step
+from pluggably.wire.items import OutputItems
 
 PerCall: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -17,7 +17,18 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from pluggably.errors import PluggablyError, Violation
+from pluggably.domain.generation import GenerationRequest
+from pluggably.errors import (
+    BackendAuthenticationFailed,
+    BackendError,
+    BackendQuotaExhausted,
+    BackendRateLimited,
+    BackendRejected,
+    BackendTimeout,
+    PluggablyError,
+    Violation,
+)
+from pluggably.wire.codec import Address, HttpReply
 
 MAX_SHOWN = 500
 # What a pattern may look at of a vendor's words: more than any error says, and so little that no words, however they
@@ -64,6 +75,56 @@ class Asked(Struct, frozen=True, kw_only=True):
     origins: Sequence[int] = ()
     own_options: Mapping[str, Any] = {}
     error_codes: Mapping[str, Meaning] = {}
+
+
+def asked(
+    request: GenerationRequest,
+    address: Address,
+    origins: Sequence[int] = (),
+    error_codes: Mapping[str, Meaning] = {},
+) -> Asked:
+    """What a request asks at an address."""
+    return Asked(
+        backend=address.backend,
+        model=address.model,
+        modality=request.modality,
+        origins=origins,
+        own_options=request.provider_options.get(address.backend, {}),
+        error_codes=error_codes,
+    )
+
+
+def credential_refused(asked: Asked, reason: object, **facts: Any) -> BackendAuthenticationFailed:
+    """The error for a key that is the operator's; what a vendor says of it is not shown."""
+    return BackendAuthenticationFailed(
+        f"{asked.backend} refused the gateway's credential ({reason}). "
+        "Its operator can check the key and what it may do.",
+        **facts,
+    )
+
+
+def credit_used_up(asked: Asked, **facts: Any) -> BackendQuotaExhausted:
+    return BackendQuotaExhausted(
+        f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "
+        "Its operator can add credit or raise the limit.",
+        **facts,
+    )
+
+
+def fault_by_status(
+    reply: HttpReply, detail: str, *, code: str | None = None, retry_after_s: float | None = None
+) -> BackendError:
+    """The error that a status means where the vendor's own code says nothing closer."""
+    kinds: dict[int, type[BackendError]] = {
+        401: BackendAuthenticationFailed,
+        402: BackendQuotaExhausted,
+        403: BackendAuthenticationFailed,
+        408: BackendTimeout,
+        429: BackendRateLimited,
+        504: BackendTimeout,
+    }
+    kind = kinds.get(reply.status, BackendRejected if 300 <= reply.status < 500 else BackendError)
+    return kind(detail, retry_after_s=retry_after_s, backend_status=reply.status, backend_code=code)
 
 
 def decoded(body: bytes) -> Any | None:

@@ -415,7 +415,7 @@ _EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
 def received(codec: Codec, reply: HttpReply) -> Step:
     """What a codec makes of a whole answer. Some servers stream where nobody asked for it, and some call their stream
     JSON; what it is, its first bytes tell."""
-    return whole_stream(codec, reply.body) if _EVENTS.match(reply.body) else codec.receive(reply)
+    return _whole_stream(codec, reply.body) if _EVENTS.match(reply.body) else codec.receive(reply)
 
 
 def ended(codec: Codec, framer: Framer) -> Step:
@@ -426,7 +426,7 @@ def ended(codec: Codec, framer: Framer) -> Step:
     return codec.receive(HttpReply(status=200, headers={"content-type": "application/json"}, body=whole))
 
 
-def whole_stream(codec: Codec, body: bytes) -> Step:
+def _whole_stream(codec: Codec, body: bytes) -> Step:
     """What a codec makes of a stream of server-sent events that came where a whole answer was asked for."""
     framer = SseFramer()
     events: list[Event] = []

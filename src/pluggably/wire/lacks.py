@@ -53,11 +53,11 @@ COMMON_EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high"
 
 
 class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a family of models lacks at a vendor that has it otherwise, or how it differs.
+    """What a family of models lacks, or how it differs; of several rules all that match count.
 
-    `models` is a regular expression, matched from the start of the vendor's model id; of several rules all that match
-    count. With one of `unless_effort` as the reasoning effort its `lacks` do not apply; `default_effort` is the
-    vendor's own where the request names none. `effort_field` and `efforts` stand in place of the vendor's own."""
+    `models` is a regular expression, matched from the start of the vendor's model id. With one of `unless_effort` as
+    the reasoning effort its `lacks` do not apply; `default_effort` is the vendor's own where the request names none.
+    `effort_field` and `efforts` stand in place of the vendor's own."""
 
     models: str
     lacks: tuple[Lack, ...] = ()
@@ -109,6 +109,25 @@ def _effort_in(body: Mapping[str, Any]) -> str | None:
 @lru_cache(maxsize=512)
 def rules_for(rules: tuple[ModelRule, ...], model: str) -> tuple[ModelRule, ...]:
     return tuple(rule for rule in rules if re.match(rule.models, model))
+
+
+def check_stops(stops: Collection[str], lacks: Collection[str], limit: int | None, backend: str) -> None:
+    """Raises: UnsupportedParameter. A stop sequence that is not obeyed changes the answer, so it is no hint."""
+    if stops and "stop" in lacks:
+        detail = f"{backend} takes no stop sequences for this model."
+    elif limit is not None and len(stops) > limit:
+        detail = f"{backend} takes at most {limit} stop sequences."
+    else:
+        return
+    raise UnsupportedParameter(detail, pointer="/parameters/stop")
+
+
+def check_dimensions(lacks: Collection[str], backend: str) -> None:
+    """For a request that names a size. Raises: UnsupportedParameter where there is but one."""
+    if "dimensions" in lacks:
+        raise UnsupportedParameter(
+            f"{backend} makes embeddings of one size only; leave `dimensions` out.", pointer="/parameters/dimensions"
+        )
 
 
 def check_tools(lacks: Collection[str], backend: str) -> None:

@@ -17,6 +17,7 @@ from msgspec import UnsetType
 
 from pluggably.domain.generation import GenerationRequest, Part, ProviderItem, ProviderOptions, ToolResult
 from pluggably.errors import UnsupportedParameter
+from pluggably.wire.parts import pointer_step
 
 _MEDIA = re.compile(r"image|file|audio|video|media|document", re.I)
 # Where the wires have the address of such content: `url`, `image_url`, `fileUri`, `source`, `images`, `s3Location`.
@@ -40,11 +41,10 @@ def refuse_own_urls(request: GenerationRequest, backend: str) -> None:
 def _said(request: GenerationRequest, backend: str) -> Iterator[tuple[str, Any, bool]]:
     """What the request says to one backend alone: where, what, and whether it is an item and not options. Most requests
     say nothing."""
-    escaped = backend.replace("~", "~0").replace("/", "~1")
 
     def options(given: ProviderOptions | UnsetType, place: str) -> Iterator[tuple[str, Any, bool]]:
         if given and backend in given:
-            yield f"{place}/provider_options/{escaped}", given[backend], False
+            yield f"{place}/provider_options/{pointer_step(backend)}", given[backend], False
 
     def parts(content: Sequence[Part], place: str) -> Iterator[tuple[str, Any, bool]]:
         for index, part in enumerate(content):

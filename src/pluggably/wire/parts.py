@@ -1,8 +1,7 @@
-"""Our messages taken apart, as every wire does it: which part may stand in a message of which role, what a tool's call
-and result come to, and how what a client says to one provider alone joins it.
+"""Our messages taken apart, as every wire does it: what a tool's call and result come to, and how what a client says to
+one provider alone joins it.
 
-What surprises: results of tools are told apart from everything else, because on every wire they go first: they must
-follow the message that made the calls. And on many they are text alone, so that what a tool shows is said by the user.
+What surprises: on many wires the results of tools are text alone, so that what a tool shows is said by the user.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import UnsetType
 
 from pluggably.domain.generation import (
+    MEDIA,
     Audio,
     File,
     Image,
@@ -21,17 +21,15 @@ from pluggably.domain.generation import (
     Media,
     Message,
     Part,
-    ProviderItem,
     ProviderOptions,
     Text,
     Tool,
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, PluggablyError, UnsupportedParameter
+from pluggably.errors import InvalidRequest, UnsupportedParameter
 from pluggably.wire.omissions import Omissions
 
-_MEDIA = (Image, File, Audio)
 _TEXT_TYPES = ("text", "input_text")
 # Where a call's arguments go that are no JSON object: platform.claude.com/docs/en/agents-and-tools/tool-use/
 # fine-grained-tool-streaming, "Handling invalid JSON" (2026-11).
@@ -45,45 +43,20 @@ _CONTENT = {
     *("image", "images", "image_url", "audio", "input_audio", "video", "video_url"),
 }
 # What a client says beside the results of tools.
-UserPart: TypeAlias = Text | Image | File | Audio | ProviderItem
+UserPart: TypeAlias = Text | Media
 
 
-def told_apart(
-    message: Message, pointer: str, *, own_results: bool = False
-) -> tuple[list[tuple[ToolResult, str]], list[tuple[UserPart, str]]]:
+def told_apart(parts: Sequence[Part], pointer: str) -> tuple[list[tuple[ToolResult, str]], list[tuple[UserPart, str]]]:
     """The results of tools in a message of the system, the user or a tool, and everything else in it, each with the
-    pointer to its place. `own_results`: among results may stand those of the vendor's own kinds of tools.
-
-    Raises: InvalidRequest for a part in the wrong role, UnsupportedParameter for a system message that is more than
-    text."""
-    content, role = message.content, message.role
-    if isinstance(content, str):
-        if role == "tool":
-            raise InvalidRequest(
-                "A message of the role `tool` holds `tool_result` parts, which name the call they answer.",
-                pointer=f"{pointer}/content",
-            )
-        return [], [(Text(content), f"{pointer}/content")]
+    pointer to its place."""
     results: list[tuple[ToolResult, str]] = []
     others: list[tuple[UserPart, str]] = []
-    for index, part in enumerate(content):
+    for index, part in enumerate(parts):
         place = f"{pointer}/content/{index}"
         if isinstance(part, ToolResult):
-            if role == "system":
-                raise _result_in_the_wrong_role(place)
             results.append((part, place))
-        elif role == "tool" and not (own_results and isinstance(part, ProviderItem)):
-            raise InvalidRequest(
-                "A message of the role `tool` holds only `tool_result` parts.", pointer=f"{pointer}/content"
-            )
-        elif isinstance(part, (Text, ProviderItem)):
+        elif isinstance(part, (Text, Image, File, Audio)):
             others.append((part, place))
-        elif isinstance(part, _MEDIA):
-            if role == "system":
-                raise UnsupportedParameter("A system message holds only text.", pointer=place)
-            others.append((part, place))
-        else:
-            raise InvalidRequest("This part belongs in a message of the role `assistant`.", pointer=place)
     return results, others
 
 
@@ -105,15 +78,6 @@ def called_tools(messages: Sequence[Message]) -> list[Tool]:
         if isinstance(part, ToolCall)
     )
     return [Tool(name=name, input_schema={"type": "object", "properties": {}}) for name in names]
-
-
-def no_part_of_an_answer(part: Part, backend: str, pointer: str) -> PluggablyError:
-    """The error for what an assistant's message may not hold: a tool's result nowhere, media not on this wire."""
-    if isinstance(part, ToolResult):
-        return _result_in_the_wrong_role(pointer)
-    return UnsupportedParameter(
-        f"{backend} takes no images, files or audio in a message of the role `assistant`.", pointer=pointer
-    )
 
 
 class ResultMedia:
@@ -140,7 +104,7 @@ class ResultMedia:
         if isinstance(part.content, str):
             return [part.content]
         texts: list[str] = []
-        counts = dict.fromkeys(_MEDIA, 0)
+        counts = dict.fromkeys(MEDIA, 0)
         for index, piece in enumerate(part.content):
             if isinstance(piece, Text):
                 texts.append(piece.text)
@@ -205,10 +169,6 @@ def _is_nested_too_deeply(value: Any, text: str) -> bool:
     return bool(level)
 
 
-def _result_in_the_wrong_role(pointer: str) -> InvalidRequest:
-    return InvalidRequest("A tool's result belongs in a message of the role `tool`.", pointer=pointer)
-
-
 def result_text(part: ToolResult, text: str) -> str:
     """A tool's result as text. The wires have no flag for a failure; models are used to results that begin so."""
     return f"Error: {text}" if part.is_error and not text.lower().startswith("error") else text
@@ -225,6 +185,16 @@ def plain(blocks: list[JsonObject]) -> str | list[JsonObject]:
 def own_options(options: ProviderOptions | UnsetType, backend: str) -> Mapping[str, Any]:
     """What a message, a part or a tool says to this backend alone."""
     return options.get(backend, {}) if options else {}
+
+
+def pointer_step(name: str) -> str:
+    """A name as a step of a JSON pointer (RFC 6901): a local model's may have a slash."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def own_pointer(backend: str, field: str) -> str:
+    """Where a request has what it says to one backend alone."""
+    return f"/provider_options/{pointer_step(backend)}/{pointer_step(field)}"
 
 
 def merged(value: JsonObject, own: Mapping[str, Any]) -> JsonObject:
@@ -258,8 +228,7 @@ def refuse_own(own: JsonObject, keys: Sequence[str], backend: str) -> None:
     """Raises: InvalidRequest for options that the gateway itself must decide."""
     for key in keys if own else ():
         if key in own:
-            escaped = backend.replace("~", "~0").replace("/", "~1")
             raise InvalidRequest(
                 f"`{key}` cannot be set through provider_options; use the request's own fields.",
-                pointer=f"/provider_options/{escaped}/{key}",
+                pointer=own_pointer(backend, key),
             )

@@ -27,9 +27,9 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import BackendInvalidResponse, BackendTimeout, PluggablyError
 from pluggably.net.http import Answer, HttpClient, Patience
-from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step, fault_by_status
+from pluggably.wire.codec import Address, Codec, Frame, HttpCall, HttpReply, Step
 from pluggably.wire.endpoint import AddressSource, Endpoint, FixedAddress, Signer
-from pluggably.wire.faults import redact, retry_after_s
+from pluggably.wire.faults import fault_by_status, redact, retry_after_s
 from pluggably.wire.framing import FRAMERS, Framer, comes_whole, ended, received
 from pluggably.wire.own_urls import refuse_own_urls
 

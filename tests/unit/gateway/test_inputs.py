@@ -524,13 +524,3 @@ def test_what_is_not_fetched_yet_has_a_stand_in() -> None:
     ]
     assert all(part.url is UNSET and part.data for part in parts)
     assert inputs.foreseen(asked, URLS) is asked
-
-
-def test_a_url_that_holds_its_data_is_nothing_to_fetch() -> None:
-    """A data URL is handed on as it is."""
-
-    async def main() -> None:
-        asked = request(Image(url="data:image/png;base64,AAAA"))
-        assert (await Bench().of(asked).brought((), WAIT_S))[0] is asked
-
-    run(main)

@@ -109,16 +109,9 @@ def test_a_server_of_somebody_else_has_no_rules() -> None:
 # ── what is asked ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"type": "image", "url": "data:image/png,xyz"},
-        {"type": "file", "url": "data:application/pdf;base64"},
-        {"type": "file", "data": "no base64!", "media_type": "text/plain"},
-    ],
-)
-def test_data_that_cannot_be_read_is_the_clients_fault(part: dict[str, Any]) -> None:
+def test_data_that_cannot_be_read_is_the_clients_fault() -> None:
     """And is pointed at."""
+    part = {"type": "file", "data": "no base64!", "media_type": "text/plain"}
     with pytest.raises(InvalidRequest) as caught:
         begun(input=[{"role": "user", "content": [part]}])
     assert caught.value.pointer == "/input/0/content/0"

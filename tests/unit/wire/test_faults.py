@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import msgspec
 import pytest
 
 from pluggably.errors import BackendError, BackendRateLimited, ContextLengthExceeded, ModelNotFound, PluggablyError
 from pluggably.wire.codec import HttpReply
+from pluggably.wire.codecs.anthropic import faults as anthropic
 from pluggably.wire.codecs.cohere import faults as cohere
+from pluggably.wire.codecs.gemini import faults as gemini
 from pluggably.wire.codecs.huggingface import faults as huggingface
 from pluggably.wire.codecs.ollama import faults as ollama
 from pluggably.wire.codecs.openai import faults as openai
@@ -132,3 +136,20 @@ def test_googles_keys_are_not_shown(words: str) -> None:
     """Neither bare nor in its name for whom they let in."""
     assert "[redacted]" in shown(words)
     assert "AIzaSyA123" not in shown(words)
+
+
+@pytest.mark.parametrize(
+    ("codec", "error"),
+    [
+        (openai, {"error": {"message": "no", "type": "invalid_request_error", "param": "a/b.c"}}),
+        (anthropic, {"error": {"type": "invalid_request_error", "message": "top_k: no"}}),
+        (gemini, {"error": {"code": 400, "message": "Invalid value at 'top_k'", "status": "INVALID_ARGUMENT"}}),
+        (cohere, {"message": "invalid request: top_k is wrong"}),
+    ],
+)
+def test_an_option_of_a_model_whose_name_has_a_slash_is_pointed_at(codec: object, error: dict[str, Any]) -> None:
+    """Its name is one step of the pointer (RFC 6901), and so is the option's."""
+    own = {"top_k": 1, "a/b": {}}
+    asked = Asked(backend="org/tiny~1", model="m", modality="text", own_options=own)
+    name = "a~1b" if codec is openai else "top_k"
+    assert fault(codec, 400, msgspec.json.encode(error), asked).pointer == f"/provider_options/org~1tiny~01/{name}"

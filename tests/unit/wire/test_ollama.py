@@ -13,7 +13,7 @@ from pluggably.domain.generation import (
     ToolCall,
     ToolResult,
 )
-from pluggably.errors import InvalidRequest, PluggablyError
+from pluggably.errors import PluggablyError
 from pluggably.testing import codecs
 from pluggably.wire.codec import Address, Frame, HttpReply
 from pluggably.wire.codecs.ollama.codec import OllamaCodec
@@ -52,13 +52,6 @@ def test_each_sent_message_knows_where_it_came_from() -> None:
     )
     _, origins = Messages("ollama", OllamaOptions(), Omissions(asked, "ollama")).build(asked.messages)
     assert origins == [0, 2, 1, 3]
-
-
-def test_a_tool_message_of_text_is_refused() -> None:
-    """It names no call."""
-    asked = request(Message("tool", "sunny"))
-    with pytest.raises(InvalidRequest):
-        Messages("ollama", OllamaOptions(), Omissions(asked, "ollama")).build(asked.messages)
 
 
 def test_one_requests_options_do_not_stay_for_the_next() -> None:

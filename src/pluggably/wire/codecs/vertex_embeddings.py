@@ -33,7 +33,7 @@ from pluggably.wire.codec import Address, Frame, HttpCall, HttpReply, Step, json
 from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.gemini.reply import TokenCounts
 from pluggably.wire.embedding_calls import EmbeddingCalls, PerCall
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
 from pluggably.wire.media import Input
 from pluggably.wire.parts import refuse_own
 
@@ -117,7 +117,7 @@ class VertexEmbeddingsCodec:
             raise ModelNotFound(f"{backend}: no model there can have this name.", pointer="/model")
         own = request.provider_options.get(backend) or {}
         refuse_own(own, _NOT_OVERRIDABLE, backend)
-        self._asked = Asked(backend=backend, model=address.model, modality=request.modality, own_options=own)
+        self._asked = asked(request, address)
         resource = self._options.resource.replace("{model}", address.model)
         self._url = f"{address.base_url}/{resource}:{self._options.method}"
         self._may_cut = own.get("autoTruncate") is True

@@ -40,11 +40,8 @@ from pluggably.wire.codec import (
     Frame,
     HttpCall,
     HttpReply,
-    OutputItems,
     Step,
-    ignored_tool_choice,
     json_body,
-    settled_reason,
 )
 from pluggably.wire.codecs.anthropic.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.anthropic.options import MODEL_GAP, AnthropicOptions
@@ -64,8 +61,8 @@ from pluggably.wire.codecs.anthropic.reply import (
     decode_message,
 )
 from pluggably.wire.codecs.anthropic.request import messages_body, model_step
-from pluggably.wire.faults import Asked, shown
-from pluggably.wire.framing import whole_stream
+from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 from pluggably.wire.parts import as_object
 
 # "`messages.{i}.content.{j}`": where a block stood in the request.
@@ -101,13 +98,7 @@ class AnthropicCodec:
         self._request = request
         body = messages_body(request, address.model, address.backend, address.stream, self._options)
         self._limit = body.value["max_tokens"]
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, body.origins)
         headers = SSE_HEADERS if address.stream else JSON_HEADERS
         path = self._options.stream_path if address.stream else self._options.path
         if MODEL_GAP in path:
@@ -126,8 +117,6 @@ class AnthropicCodec:
     # ── the answer, whole ───────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, reply: HttpReply) -> Step:
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         message = decode_message(reply.body)
         if message.error is not None:
             raise fault_in_answer(message.error, self._asked)

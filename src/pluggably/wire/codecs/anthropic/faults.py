@@ -17,9 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.errors import (
-    BackendAuthenticationFailed,
     BackendError,
-    BackendQuotaExhausted,
     BackendRateLimited,
     BackendTimeout,
     ContentFiltered,
@@ -30,9 +28,19 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai import faults as openai_faults
-from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
+from pluggably.wire.faults import (
+    UNSUPPORTED_WORDS,
+    Asked,
+    credential_refused,
+    credit_used_up,
+    decoded,
+    fault_by_status,
+    retry_after_s,
+    shown,
+)
+from pluggably.wire.parts import own_pointer
 
 # What a type would come with as its status: in a stream it comes without one.
 _STATUSES = {
@@ -72,13 +80,6 @@ _SPENT_WORDS = re.compile(r"credit balance is too low|specified (workspace )?API
 # github.com/docker/docker-agent/issues/569, github.com/anthropics/claude-code/issues/12186
 _CONTEXT_WORDS = re.compile(r"prompt is too long|exceed(s|ed)? (the )?(model's )?context (limit|window)", re.I)
 _FILTERED_WORDS = re.compile(r"blocked by content filtering policy", re.I)
-# "Extra inputs are not permitted", "… is not supported for this model", "`temperature` is deprecated for this model":
-# another model may well take it.
-_UNSUPPORTED_WORDS = re.compile(
-    r"Extra inputs are not permitted|not supported|does not support|doesn't support|is removed"
-    r"|deprecated for this model|cannot both be specified",
-    re.I,
-)
 # `messages.3.content.0.text: …`
 _PLACE = re.compile(r"([a-z_]+)(?:\.(\d+))?[\w.\[\]-]*: ")
 
@@ -149,17 +150,9 @@ def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str 
     if status is not None and expected < 500 <= status:
         expected = status  # a server that is only shaped like this one calls all its errors the client's
     if error.code in _SPENT or expected == 402 or (expected in (400, 429) and _SPENT_WORDS.search(words)):
-        return BackendQuotaExhausted(
-            f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "
-            "Its operator can add credit or raise the limit.",
-            **facts,
-        )
+        return credit_used_up(asked, **facts)
     if expected in (401, 403) or error.code in _ACCOUNT:
-        return BackendAuthenticationFailed(
-            f"{asked.backend} refused the gateway's credential ({error.code or status}). "
-            "Its operator can check the key and what it may do.",
-            **facts,
-        )
+        return credential_refused(asked, error.code or status, **facts)
     if expected == 404 and re.search(r"\bmodel\b", words, re.I):
         return ModelNotFound(said, pointer="/model")
     if expected == 413:
@@ -179,7 +172,7 @@ def _of_the_request(said: str, words: str, asked: Asked) -> PluggablyError:
         return ContextLengthExceeded(said, pointer="/input")
     if _FILTERED_WORDS.search(words):
         return ContentFiltered(said, pointer="/input")
-    kind = UnsupportedParameter if _UNSUPPORTED_WORDS.search(words) else InvalidRequest
+    kind = UnsupportedParameter if UNSUPPORTED_WORDS.search(words) else InvalidRequest
     return kind(said, pointer=_pointer(words, asked))
 
 
@@ -190,7 +183,7 @@ def _pointer(words: str, asked: Asked) -> str | None:
         return None
     root, index = place.group(1), place.group(2)
     if root in asked.own_options:
-        return f"/provider_options/{asked.backend}/{root}"
+        return own_pointer(asked.backend, root)
     if root == "output_config":
         return "/response_format" if place.group(0).startswith("output_config.format") else _POINTERS["thinking"]
     pointer = _POINTERS.get(root)

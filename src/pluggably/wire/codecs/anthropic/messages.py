@@ -39,12 +39,12 @@ from pluggably.domain.generation import (
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Profile
-from pluggably.wire.media import MediaRules
+from pluggably.wire.media import MediaRules, plain_type
 from pluggably.wire.omissions import OPENING, Omissions
 from pluggably.wire.parts import (
+    UserPart,
     arguments_of,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     plain,
@@ -245,60 +245,54 @@ class Messages:
 
     def _blocks(self, message: Message, index: int) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str) and message.role != "tool":
+        if isinstance(content, str):
             blocks: list[JsonObject] = [{"type": "text", "text": content}] if content.strip() else []
-        elif message.role == "assistant" and not isinstance(content, str):
+        elif message.role == "assistant":
             blocks = self._answer(content, f"/input/{index}")
         else:
-            results, others = told_apart(message, f"/input/{index}")
+            results, others = told_apart(content, f"/input/{index}")
             blocks = [self._result(part, place) for part, place in results]
             for part, place in others:
-                if isinstance(part, ProviderItem):  # such as a search result, or a file that the vendor has
-                    blocks += self._omissions.own_item(part, place)
-                else:
-                    blocks += self._content(part, place)
+                blocks += self._content(part, place)
         if not blocks:
             self._omissions.empty_message(index)
         return blocks
 
-    def _content(self, part: Text | Image | File | Audio, pointer: str) -> list[JsonObject]:
+    def _content(self, part: UserPart, pointer: str) -> list[JsonObject]:
         """One block, or none for a text that says nothing."""
         if isinstance(part, Text):
             if not part.text.strip():
                 return []
             block: JsonObject = {"type": "text", "text": part.text}
-        elif isinstance(part, Image):
-            block = {"type": "image", "source": self._image(part, pointer)}
-        elif isinstance(part, File):
-            block = self._document(part, pointer)
-        else:
+        elif isinstance(part, Audio):
             raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
+        else:
+            self._media_rules.check(part, pointer)
+            block = self._image(part, pointer) if isinstance(part, Image) else self._document(part, pointer)
         return [merged(block, own_options(part.provider_options, self._backend))]
 
     def _image(self, part: Image | File, pointer: str) -> JsonObject:
-        url = self._media_rules.image_url(part, pointer) if isinstance(part, Image) else _url_of(part)
-        if not url.startswith("data:"):
-            return {"type": "url", "url": url}
-        media_type, data = _data_in(url, pointer)
+        if part.url is not UNSET:
+            return {"type": "image", "source": {"type": "url", "url": part.url}}
+        media_type = plain_type(part)
         if media_type not in _IMAGES:
             raise UnsupportedParameter(f"{self._backend} takes images as {', '.join(_IMAGES)}.", pointer=pointer)
-        return {"type": "base64", "media_type": media_type, "data": data}
+        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": part.data}}
 
     def _document(self, part: File, pointer: str) -> JsonObject:
-        url = self._media_rules.file_url(part, pointer)
-        if not url.startswith("data:"):
+        if part.url is not UNSET:
             if part.media_type and part.media_type != "application/pdf":
                 raise UnsupportedParameter(
                     f"{self._backend} takes only PDFs by URL; send other files as `data`.", pointer=pointer
                 )
-            return _titled({"type": "document", "source": {"type": "url", "url": url}}, part)
-        media_type, data = _data_in(url, pointer)
+            return _titled({"type": "document", "source": {"type": "url", "url": part.url}}, part)
+        media_type = plain_type(part)
         if media_type.startswith("image/"):
-            return {"type": "image", "source": self._image(part, pointer)}
+            return self._image(part, pointer)
         if media_type == "application/pdf":
-            source = {"type": "base64", "media_type": media_type, "data": data}
+            source = {"type": "base64", "media_type": media_type, "data": part.data}
         elif media_type.startswith("text/") or media_type in _TEXTS:
-            source = {"type": "text", "media_type": "text/plain", "data": _text_in(data, pointer)}
+            source = {"type": "text", "media_type": "text/plain", "data": _text_in(part.data or "", pointer)}
         else:
             raise UnsupportedParameter(
                 f"{self._backend} takes files that are PDFs, text or images.", pointer=f"{pointer}/media_type"
@@ -340,8 +334,6 @@ class Messages:
                 blocks += self._omissions.own_reasoning(part, place)
             elif isinstance(part, ProviderItem):
                 blocks += self._own_item(part, place)
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         return blocks
 
     def _own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:
@@ -420,19 +412,6 @@ def _call_id(given: str) -> str:
 
 def _titled(block: JsonObject, part: File) -> JsonObject:
     return {**block, "title": part.name} if part.name is not UNSET else block
-
-
-def _url_of(part: File) -> str:
-    return part.url if part.url is not UNSET else f"data:{part.media_type};base64,{part.data or ''}"
-
-
-def _data_in(url: str, pointer: str) -> tuple[str, str]:
-    """The media type and the base64 of a data URL."""
-    head, comma, data = url.removeprefix("data:").partition(",")
-    media_type, *parameters = head.lower().split(";")
-    if not comma or "base64" not in (parameter.strip() for parameter in parameters):
-        raise InvalidRequest("A `data:` URL must hold base64.", pointer=pointer)
-    return media_type, data
 
 
 def _text_in(data: str, pointer: str) -> str:

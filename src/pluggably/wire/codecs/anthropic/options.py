@@ -21,7 +21,7 @@ from pluggably.wire.media import Input
 # Those up to `parallel_tool_calls` are hints: dropped with a warning. `prefill` (an assistant's message at the end, to
 # be continued), `tool_choice` (a demanded call), `stop` and `json_schema` change what the request means, so a request
 # that needs them is refused.
-Lack: TypeAlias = Literal[
+AnthropicLack: TypeAlias = Literal[
     "temperature",
     "top_p",
     "top_k",
@@ -41,12 +41,14 @@ Thinking: TypeAlias = Literal["budget", "adaptive"]
 ThinkingOff: TypeAlias = Literal["disabled", "between_tools", "never"]
 
 
-class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds for a family of models. `models` is a regular expression, matched from the start of the vendor's model
-    id; all rules that match count, their `lacks` together, of everything else the last that says it."""
+class AnthropicRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for a family of models; of several rules all that match count.
+
+    Their `lacks` add up, of everything else the last that says it stands. `models` is a regular expression, matched
+    from the start of the vendor's model id."""
 
     models: str
-    lacks: tuple[Lack, ...] = ()
+    lacks: tuple[AnthropicLack, ...] = ()
     # What the wire demands and a request may leave out.
     max_tokens: int | None = None
     thinking: Thinking | None = None
@@ -66,7 +68,7 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Profile(Struct, frozen=True, kw_only=True):
     """What holds for one model: the rules that match, added up."""
 
-    lacks: frozenset[Lack] = frozenset()
+    lacks: frozenset[AnthropicLack] = frozenset()
     max_tokens: int = 4096
     thinking: Thinking = "budget"
     thinking_off: ThinkingOff = "disabled"
@@ -77,10 +79,10 @@ class Profile(Struct, frozen=True, kw_only=True):
     one_of_sampling: bool = False
 
 
-def profile_of(rules: tuple[ModelRule, ...], model: str, lacking: tuple[Lack, ...] = ()) -> Profile:
+def profile_of(rules: tuple[AnthropicRule, ...], model: str, lacking: tuple[AnthropicLack, ...] = ()) -> Profile:
     """`lacking`: what no model of the server has."""
     said: dict[str, Any] = {}
-    lacks: set[Lack] = set(lacking)
+    lacks: set[AnthropicLack] = set(lacking)
     for rule in rules:
         if re.match(rule.models, model):
             lacks.update(rule.lacks)
@@ -112,8 +114,8 @@ class AnthropicOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url")
     # What none of the models has. For Anthropic's API version 2026-10-21: temperature, top_p and top_k.
-    lacks: tuple[Lack, ...] = ()
-    model_rules: tuple[ModelRule, ...] = ()
+    lacks: tuple[AnthropicLack, ...] = ()
+    model_rules: tuple[AnthropicRule, ...] = ()
     # Where thinking is asked for by a number of tokens: how many an effort means. Anthropic takes 1,024 and more.
     budgets: dict[Effort, int] = msgspec.field(default_factory=lambda: dict(_BUDGETS))
     # Whether thinking comes back as a summary or only as its signature, where thinking is asked for by effort; None: as

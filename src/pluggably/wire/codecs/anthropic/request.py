@@ -28,9 +28,9 @@ from pluggably.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
 from pluggably.wire.codecs.anthropic.messages import Conversation, Messages
 from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Profile
 from pluggably.wire.codecs.anthropic.schema import cut
-from pluggably.wire.lacks import check_format
+from pluggably.wire.lacks import check_format, check_stops
 from pluggably.wire.omissions import EFFORT, Omissions
-from pluggably.wire.parts import called_tools, merged, own_options, refuse_own
+from pluggably.wire.parts import called_tools, merged, own_options, own_pointer, refuse_own
 
 # A model's name that can stand in an address.
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]*")
@@ -100,7 +100,7 @@ def _betas(given: Any, backend: str) -> list[str]:
     if not all(isinstance(name, str) and _BETA.fullmatch(name) for name in names):
         raise InvalidRequest(
             "`betas` is a list of names, such as `context-1m-2025-08-07`.",
-            pointer=f"/provider_options/{backend.replace('~', '~0').replace('/', '~1')}/betas",
+            pointer=own_pointer(backend, "betas"),
         )
     return names
 
@@ -190,14 +190,11 @@ class _Parts(Struct):
         return None
 
     def put_stops(self, value: JsonObject) -> None:
-        """A stop sequence that is not obeyed changes the answer, so it is no hint."""
+        """Raises: UnsupportedParameter."""
         stops = self.parameters.stops()
         if not stops:
             return
-        if "stop" in self.profile.lacks:
-            raise UnsupportedParameter(
-                f"{self.backend} takes no stop sequences for this model.", pointer="/parameters/stop"
-            )
+        check_stops(stops, self.profile.lacks, None, self.backend)
         if any(not stop.strip() for stop in stops):  # "each stop sequence must contain non-whitespace"
             raise UnsupportedParameter(
                 f"{self.backend} takes no stop sequences of white space alone.", pointer="/parameters/stop"

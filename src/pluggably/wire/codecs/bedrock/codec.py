@@ -33,26 +33,14 @@ from pluggably.domain.generation import (
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import (
-    JSON_HEADERS,
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    Named,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_body,
-    settled_reason,
-)
+from pluggably.wire.codec import JSON_HEADERS, NOTHING, Address, Frame, HttpCall, HttpReply, Named, Step, json_body
 from pluggably.wire.codecs.bedrock.faults import fault_in_answer, fault_of_frame, fault_of_reply
 from pluggably.wire.codecs.bedrock.messages import MAKER, is_signed
 from pluggably.wire.codecs.bedrock.options import BedrockOptions
 from pluggably.wire.codecs.bedrock.request import converse_body, embedding_form, quoted_model
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "application/vnd.amazon.eventstream"}
 
@@ -185,7 +173,7 @@ class BedrockCodec:
         backend, model = address.backend, address.model
         path = f"{address.base_url}/model/{quoted_model(model, backend)}"
         if request.modality == "embedding":
-            self._asked = Asked(backend=backend, model=model, modality="embedding")
+            self._asked = asked(request, address)
             form = embedding_form(request, model, backend)
             self._embeddings = EmbeddingCalls(
                 request.texts,
@@ -195,7 +183,7 @@ class BedrockCodec:
             )
             return Step((), self._embeddings.next())
         body = converse_body(request, model, backend, self._options)
-        self._asked = Asked(backend=backend, model=model, modality=request.modality, origins=body.origins)
+        self._asked = asked(request, address, body.origins)
         call = HttpCall(
             url=f"{path}/converse-stream" if address.stream else f"{path}/converse",
             headers=STREAM_HEADERS if address.stream else JSON_HEADERS,

@@ -30,8 +30,8 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
-from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, decoded, retry_after_s, shown, words_of
+from pluggably.wire.codec import HttpReply
+from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, decoded, fault_by_status, retry_after_s, shown, words_of
 
 _CREDENTIAL = {
     "AccessDeniedException",

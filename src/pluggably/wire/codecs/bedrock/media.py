@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from pluggably.domain.generation import Audio, File, Image, JsonObject
 from pluggably.errors import UnsupportedModality, UnsupportedParameter
-from pluggably.wire.media import Input
+from pluggably.wire.media import Input, plain_type
 
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _DOCUMENTS = {
@@ -50,9 +50,6 @@ _AUDIO = {
     "audio/ogg": "ogg",
     "audio/webm": "webm",
 }
-# How base64 of these begins, for parts that do not tell their type.
-_BEGINNINGS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp", "JVBERi": "pdf"}
-_DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,", re.I)
 
 
 class Media:
@@ -78,7 +75,7 @@ class Media:
         self._require("file", pointer, "files")
         name = part.name if part.name is not UNSET else ""
         stem, _, extension = name.rpartition(".")
-        block = self._block(part, _DOCUMENTS, pointer, extension.lower())
+        block = self._block(part, _DOCUMENTS, pointer)
         block["name"] = self._name(stem if extension.lower() == block["format"] else name)
         document: JsonObject = {"document": block}
         self._documents.append(document)
@@ -101,32 +98,21 @@ class Media:
             block["document"].setdefault("citations", {"enabled": True})
         return True
 
-    def _block(
-        self, part: Image | File | Audio, formats: Mapping[str, str], pointer: str, extension: str = ""
-    ) -> JsonObject:
-        media_type = part.media_type if part.media_type is not UNSET else ""
-        data = part.data if part.data is not UNSET else ""
+    def _block(self, part: Image | File | Audio, formats: Mapping[str, str], pointer: str) -> JsonObject:
         if part.url is not UNSET:
-            found = _DATA_URL.match(part.url)
-            if found is None:
-                raise UnsupportedParameter(
-                    f"{self._backend} takes this only as `data`, not by URL: fetch it and send its bytes.",
-                    pointer=pointer,
-                )
-            media_type, data = media_type or found[1], part.url[found.end() :]
-        essence = media_type.partition(";")[0].strip().lower()
+            raise UnsupportedParameter(
+                f"{self._backend} takes this only as `data`, not by URL: fetch it and send its bytes.", pointer=pointer
+            )
+        essence = plain_type(part)
         kind = formats.get(essence)
         if kind is None and formats is _DOCUMENTS and _is_text(essence):
             kind = "txt"
-        if kind is None and not media_type:
-            begins = next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), extension)
-            kind = begins if begins in formats.values() else None
         if kind is None:
             known = ", ".join(dict.fromkeys(formats.values()))
             raise UnsupportedParameter(
                 f"{self._backend} takes only these formats here: {known}. Say which by `media_type`.", pointer=pointer
             )
-        return {"format": kind, "source": {"bytes": data}}
+        return {"format": kind, "source": {"bytes": part.data}}
 
     def _name(self, given: str) -> str:
         """Letters, digits, single spaces, hyphens, parentheses and square brackets, each name once."""

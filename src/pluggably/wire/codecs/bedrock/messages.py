@@ -38,7 +38,6 @@ from pluggably.wire.parts import (
     UserPart,
     arguments_of,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     told_apart,
@@ -168,20 +167,20 @@ class Conversation:
         if isinstance(message.content, str):
             return self._prose(message.content, message)
         blocks: list[JsonObject] = []
-        for part, place in told_apart(message, pointer)[1]:
+        for part, place in told_apart(message.content, pointer)[1]:
             blocks += self._content(part, place)
         return blocks + _cache_points(own_options(message.provider_options, self._backend))
 
     def _blocks(self, message: Message, role: str, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str) and message.role != "tool":
+        if isinstance(content, str):
             return self._prose(content, message)
         blocks: list[JsonObject] = []
-        if role == "assistant" and not isinstance(content, str):
+        if role == "assistant":
             for index, said in enumerate(content):
                 blocks += self._said(said, f"{pointer}/content/{index}")
         else:
-            results, others = told_apart(message, pointer)
+            results, others = told_apart(content, pointer)
             for result, place in results:
                 blocks += self._result(result, place)
             for part, place in others:
@@ -198,8 +197,6 @@ class Conversation:
         """What a user or a tool says."""
         if isinstance(part, Text):
             return self._text(part.text, own_options(part.provider_options, self._backend))
-        if isinstance(part, ProviderItem):
-            return self._handed_back(part, pointer)
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Image):
             block, own = _guarded(self._media.image(part, pointer), "image", own)
@@ -220,9 +217,7 @@ class Conversation:
             return _with_own({"toolUse": use}, own_options(part.provider_options, self._backend))
         if isinstance(part, Reasoning):
             return self._reasoning(part, pointer)
-        if isinstance(part, ProviderItem):
-            return self._handed_back(part, pointer)
-        raise no_part_of_an_answer(part, self._backend, pointer)
+        return self._handed_back(part, pointer) if isinstance(part, ProviderItem) else []
 
     def _text(self, text: str, own: Mapping[str, Any]) -> list[JsonObject]:
         if not text.strip():

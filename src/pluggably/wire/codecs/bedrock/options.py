@@ -14,8 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort
-from pluggably.wire.codecs.anthropic.options import AnthropicOptions, Lack
-from pluggably.wire.codecs.anthropic.options import ModelRule as ClaudeRule
+from pluggably.wire.codecs.anthropic.options import AnthropicLack, AnthropicOptions, AnthropicRule
 from pluggably.wire.codecs.anthropic.options import Profile as ClaudeProfile
 from pluggably.wire.media import Input
 
@@ -26,9 +25,10 @@ EffortField: TypeAlias = Literal["thinking", "reasoningConfig", "reasoning", "re
 Maker: TypeAlias = Literal["anthropic", "openai"]
 
 
-class ModelRule(ClaudeRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds for a family of models. `models` is a regular expression, searched in the model's id, since a region
-    or an ARN may stand before it; all rules that match count, as at Claude's maker."""
+class BedrockRule(AnthropicRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for a family of models; of several rules all that match count, as at Claude's maker.
+
+    `models` is a regular expression, searched in the model's id, since a region or an ARN may stand before it."""
 
     effort_field: EffortField | None = None
     reasoning_back: Maker | None = None
@@ -47,9 +47,9 @@ class Profile(ClaudeProfile, frozen=True, kw_only=True):
     pdf_citations: bool = False
 
 
-def profile_of(rules: tuple[ModelRule, ...], model: str) -> Profile:
+def profile_of(rules: tuple[BedrockRule, ...], model: str) -> Profile:
     said: dict[str, Any] = {}
-    lacks: set[Lack] = set()
+    lacks: set[AnthropicLack] = set()
     for rule in rules:
         if re.search(rule.models, model):
             lacks.update(rule.lacks)
@@ -67,7 +67,7 @@ class BedrockOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # What may stand in a message beside text. Bedrock fetches nothing by URL but from S3.
     inputs: tuple[Input, ...] = ("image", "file", "audio")
-    model_rules: tuple[ModelRule, ...] = ()
+    model_rules: tuple[BedrockRule, ...] = ()
     # For ARNs that do not say which model they lead to, such as those of application inference profiles: its id.
     stands_for: dict[str, str] = {}
     # Where Claude is asked to think by a number of tokens: how many an effort means.

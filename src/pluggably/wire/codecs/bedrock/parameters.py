@@ -16,8 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from pluggably.domain.generation import Effort, JsonObject, TextParameters
-from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.bedrock.options import BedrockOptions, Profile
+from pluggably.wire.lacks import check_stops
 from pluggably.wire.omissions import EFFORT, Omissions
 
 # API_runtime_Converse.html has no such fields.
@@ -129,10 +129,7 @@ class Parameters(Struct):
         if self._is_taken("top_p", wanted.top_p, fields, config):
             config["topP"] = wanted.top_p
         if stops := wanted.stops():
-            if "stop" in self.profile.lacks:
-                raise UnsupportedParameter(
-                    f"{self.backend} takes no stop sequences for this model.", pointer="/parameters/stop"
-                )
+            check_stops(stops, self.profile.lacks, None, self.backend)
             config["stopSequences"] = stops
         if config:
             value["inferenceConfig"] = config

@@ -28,18 +28,7 @@ from pluggably.domain.generation import (
     Text,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, BackendTimeout, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.cohere.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.cohere.messages import PLAN, THINKING
 from pluggably.wire.codecs.cohere.options import CohereOptions
@@ -60,8 +49,8 @@ from pluggably.wire.codecs.cohere.reply import (
 )
 from pluggably.wire.codecs.cohere.request import chat_body, embeddings_form
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
+from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 
 class CohereCodec:
@@ -88,13 +77,7 @@ class CohereCodec:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             origins, warned = body.origins, body.omissions.warned
             call = json_call(f"{address.base_url}/v2/chat", body.value, stream=address.stream)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, origins)
         return Step(warned, call)
 
     def _begin_embeddings(self, url: str, address: Address) -> HttpCall:
@@ -115,8 +98,6 @@ class CohereCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         answer = decode_reply(reply.body)
         if isinstance(answer.message, str):
             raise fault_in_answer(answer.message, self._asked)

@@ -13,7 +13,6 @@ import re
 from typing import Any
 
 from pluggably.errors import (
-    BackendAuthenticationFailed,
     BackendError,
     BackendInvalidResponse,
     BackendQuotaExhausted,
@@ -27,9 +26,10 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_other_reply
-from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
+from pluggably.wire.faults import Asked, credential_refused, decoded, fault_by_status, retry_after_s, shown
+from pluggably.wire.parts import own_pointer
 
 # "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292", "size limit exceeded by
 # 11326 tokens"; not "max tokens must be less than or equal to 4096", which blames the parameter.
@@ -85,11 +85,7 @@ def _judge(message: str, reply: HttpReply, asked: Asked) -> PluggablyError:
     status, backend = reply.status, asked.backend
     said = f"{backend} answered {status}: {message}"
     if status in (401, 403):
-        return BackendAuthenticationFailed(
-            f"{backend} refused the gateway's credential ({status}). "
-            "Its operator can check the key and what it may do.",
-            backend_status=status,
-        )
+        return credential_refused(asked, status, backend_status=status)
     if status == 402 or (status == 429 and _MONTH_WORDS.search(message)):
         return BackendQuotaExhausted(
             f"{backend} refuses: what the gateway's key may use there is used up. "
@@ -118,6 +114,6 @@ def _pointer(message: str, asked: Asked) -> str | None:
     told = (name for name in asked.own_options if name in message)
     own = next((name for name in told if re.search(rf"\b{re.escape(name)}\b", message)), None)
     if own is not None:
-        return f"/provider_options/{asked.backend}/{own}"
+        return own_pointer(asked.backend, own)
     field = _FIELD_WORDS.search(message)
     return _FIELDS[field.group(1).lower()] if field is not None else None

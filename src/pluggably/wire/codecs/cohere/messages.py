@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import msgspec
 
 from pluggably.domain.generation import (
-    Audio,
     File,
     Image,
     JsonObject,
@@ -37,8 +36,8 @@ from pluggably.wire.media import MediaRules
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
     ResultMedia,
+    UserPart,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     plain,
@@ -86,23 +85,18 @@ class Messages:
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str) and message.role != "tool":
+        if isinstance(content, str):
             return [{"role": message.role, "content": content}]
-        if message.role == "assistant" and not isinstance(content, str):
+        if message.role == "assistant":
             return [self._assistant(content, pointer)]
-        results, others = told_apart(message, pointer)
+        results, others = told_apart(content, pointer)
         theirs = [self._result(part, place) for part, place in results]
-        blocks: list[JsonObject] = []
-        for part, place in others:
-            if isinstance(part, ProviderItem):
-                self._omissions.foreign_item(part, place)
-            else:
-                blocks.append(self._content(part, place))
-        if blocks or not theirs:
+        if others or not results:
+            blocks = [self._content(part, place) for part, place in others]
             theirs.append({"role": message.role, "content": plain(blocks)})
         return theirs
 
-    def _content(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
+    def _content(self, part: UserPart, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "text", "text": part.text}, own)
@@ -149,8 +143,6 @@ class Messages:
                     blocks.append({"type": "thinking", "thinking": part.text or ""})
             elif isinstance(part, ProviderItem):
                 blocks += self._omissions.own_item(part, place)
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         message: JsonObject = {"role": "assistant"}
         if blocks or not calls:
             message["content"] = plain(blocks)

@@ -24,9 +24,9 @@ from pluggably.domain.generation import (
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codecs.cohere.messages import Messages
 from pluggably.wire.codecs.cohere.options import CohereOptions
-from pluggably.wire.lacks import Lack, check_format, check_tool_choice, lacks_of
+from pluggably.wire.lacks import Lack, check_format, check_stops, check_tool_choice, lacks_of
 from pluggably.wire.omissions import Body, Omissions
-from pluggably.wire.parts import merged, own_options, refuse_own
+from pluggably.wire.parts import merged, own_options, own_pointer, pointer_step, refuse_own
 
 _MAX_STOPS = 5
 
@@ -88,7 +88,7 @@ def embeddings_form(request: GenerationRequest, model: str, backend: str, option
     kinds = own.get("embedding_types", ["float"])
     if not isinstance(kinds, list) or len(kinds) != 1:
         raise InvalidRequest(
-            "An embedding is one vector: ask for one type.", pointer=f"/provider_options/{backend}/embedding_types"
+            "An embedding is one vector: ask for one type.", pointer=own_pointer(backend, "embedding_types")
         )
     value: JsonObject = {"model": model, "input_type": options.input_type, "embedding_types": ["float"]}
     parameters = request.parameters
@@ -121,8 +121,7 @@ def _put_parameters(
     if parameters.min_p is not None:
         omissions.parameter("min_p")
     stops = parameters.stops()
-    if len(stops) > _MAX_STOPS:
-        raise UnsupportedParameter(f"{backend} takes at most {_MAX_STOPS} stop sequences.", pointer="/parameters/stop")
+    check_stops(stops, (), _MAX_STOPS, backend)
     if stops:
         value["stop_sequences"] = stops
     if parameters.logprobs is not None:
@@ -215,13 +214,13 @@ class _Dialect:
             )
         kept: JsonObject = {}
         for key, inner in schema.items():
-            at = f"{place}/{_escaped(key)}"
+            at = f"{place}/{pointer_step(key)}"
             if self._is_foreign(key, inner):
                 self.cut.add(key)
                 if key == "oneOf" and "anyOf" not in schema:  # one of them, if not one alone
                     kept["anyOf"] = self._each(inner, at)
             elif key in _SCHEMA_MAPS and isinstance(inner, dict):
-                kept[key] = {name: self.of(each, f"{at}/{_escaped(name)}") for name, each in inner.items()}
+                kept[key] = {name: self.of(each, f"{at}/{pointer_step(name)}") for name, each in inner.items()}
             elif key == "anyOf":
                 kept[key] = self._each(inner, at)
             else:
@@ -244,7 +243,3 @@ class _Dialect:
 def _is_of_an_object(schema: JsonObject) -> bool:
     kind = schema.get("type")
     return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")

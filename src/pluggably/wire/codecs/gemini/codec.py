@@ -43,19 +43,7 @@ from pluggably.errors import (
     InvalidRequest,
     PluggablyError,
 )
-from pluggably.wire.codec import (
-    JSON_HEADERS,
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_body,
-    json_call,
-)
+from pluggably.wire.codec import JSON_HEADERS, NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_body, json_call
 from pluggably.wire.codecs.gemini.contents import SIGNED_FROM
 from pluggably.wire.codecs.gemini.faults import fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.gemini.options import GeminiOptions
@@ -79,8 +67,8 @@ from pluggably.wire.codecs.gemini.reply import (
 )
 from pluggably.wire.codecs.gemini.request import embedding_form, embeddings_body, resource_of, text_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked, shown
-from pluggably.wire.framing import whole_stream
+from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice
 
 # `[`, the beginning of a list; a number, since that costs less to compare.
 _LIST = 91
@@ -122,25 +110,14 @@ class GeminiCodec:
         stream = address.stream
         body = text_body(request, address, stream, self._options)
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(request, address, body.origins)
         self._body = body.value
         self._call = partial(json_call, f"{address.base_url}/{resource}:{method}", stream=stream)
         return Step(body.omissions.warned, self._call(body.value))
 
     def _begin_embeddings(self, address: Address, resource: str) -> Step:
         form = embedding_form(self._request, address, resource, self._options)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality="embedding",
-            own_options=self._request.provider_options.get(address.backend, {}),
-        )
+        self._asked = asked(self._request, address)
 
         def call(texts: list[str]) -> HttpCall:
             """One text is asked for alone, since not every service takes several at once."""
@@ -160,8 +137,6 @@ class GeminiCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         body = reply.body
         pieces = [body]
         if body.lstrip()[:1] == b"[":  # a stream's pieces in a list: the form without `alt=sse`

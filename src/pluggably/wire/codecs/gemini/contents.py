@@ -22,7 +22,6 @@ from msgspec import UNSET, Struct
 
 from pluggably.domain.generation import (
     Audio,
-    File,
     Image,
     JsonObject,
     Media,
@@ -35,14 +34,13 @@ from pluggably.domain.generation import (
     ToolResult,
 )
 from pluggably.errors import InvalidRequest, UnsupportedModality, UnsupportedParameter
-from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
+from pluggably.wire.codecs.gemini.options import GeminiOptions, GeminiRule
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
     ResultMedia,
     UserPart,
     arguments_of,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     told_apart,
@@ -119,7 +117,7 @@ class _Turn(Struct):
 class ContentBuilder:
     """Turns messages into contents. One object a request; it holds what every step needs to know, and the calls."""
 
-    def __init__(self, backend: str, options: GeminiOptions, rule: ModelRule, omissions: Omissions) -> None:
+    def __init__(self, backend: str, options: GeminiOptions, rule: GeminiRule, omissions: Omissions) -> None:
         self._backend = backend
         self._inputs = options.inputs
         self._types_urls = options.typed_urls
@@ -195,14 +193,14 @@ class ContentBuilder:
         content = message.content
         if isinstance(content, str):
             return [{"text": content}] if content else []
-        return [theirs for part, place in told_apart(message, pointer)[1] for theirs in self._said(part, place)]
+        return [theirs for part, place in told_apart(content, pointer)[1] for theirs in self._said(part, place)]
 
     def _asked(self, message: Message, pointer: str) -> tuple[list[_Placed], list[JsonObject]]:
         """What tools answered, and everything else."""
         content = message.content
-        if isinstance(content, str) and message.role != "tool":
+        if isinstance(content, str):
             return [], [{"text": content}] if content else []
-        results, others = told_apart(message, pointer)
+        results, others = told_apart(content, pointer)
         answered = [self._result(part, place) for part, place in results]
         said = self._result_media.waiting
         self._result_media.waiting = []
@@ -211,39 +209,28 @@ class ContentBuilder:
         return answered, said
 
     def _said(self, part: UserPart, pointer: str) -> list[JsonObject]:
-        if isinstance(part, Text):
-            return self._text(part)
-        if isinstance(part, ProviderItem):
-            return self._handed_back(part, pointer)
-        return [self._block(part, pointer)]
+        return self._text(part) if isinstance(part, Text) else [self._block(part, pointer)]
 
     def _block(self, part: Text | Media, pointer: str) -> JsonObject:
         theirs = {"text": part.text} if isinstance(part, Text) else self._media(part, pointer)
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _media(self, part: Media, pointer: str) -> JsonObject:
-        """Raises: UnsupportedModality, UnsupportedParameter, InvalidRequest."""
+        """Raises: UnsupportedModality, UnsupportedParameter."""
         kind = "image" if isinstance(part, Image) else "audio" if isinstance(part, Audio) else "file"
         if kind not in self._inputs:
             raise UnsupportedModality(f"{self._backend} takes no {kind} for this model.", pointer=pointer)
-        media_type, data = _type_of(part), part.data
-        if part.url is not UNSET:
-            if not part.url.startswith("data:"):
-                if ("image_url" if kind == "image" else "file_url") not in self._inputs:
-                    raise UnsupportedParameter(
-                        f"{self._backend} takes this only as `data`, not by URL.", pointer=pointer
-                    )
-                if self._types_urls and not media_type:
-                    raise UnsupportedParameter(
-                        f"{self._backend} needs the `media_type` of what is given by this URL, which does not tell it.",
-                        pointer=pointer,
-                    )
-                return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
-            data = part.url.partition(",")[2]
-        if not media_type:
-            raise InvalidRequest(f"{self._backend} needs the `media_type` of what is sent as `data`.", pointer=pointer)
-        blob: JsonObject = {"mimeType": media_type, "data": data or ""}
-        return {"inlineData": blob}
+        media_type = _type_of(part)
+        if part.url is UNSET:
+            return {"inlineData": {"mimeType": media_type, "data": part.data}}
+        if ("image_url" if kind == "image" else "file_url") not in self._inputs:
+            raise UnsupportedParameter(f"{self._backend} takes this only as `data`, not by URL.", pointer=pointer)
+        if self._types_urls and not media_type:
+            raise UnsupportedParameter(
+                f"{self._backend} needs the `media_type` of what is given by this URL, which does not tell it.",
+                pointer=pointer,
+            )
+        return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
 
     def _result(self, part: ToolResult, pointer: str) -> _Placed:
         call = self._calls.get(part.tool_call_id)
@@ -302,10 +289,6 @@ class ContentBuilder:
                 parts += self._reasoning(part, place)
             elif isinstance(part, ProviderItem):
                 parts += self._handed_back(part, place)
-            elif isinstance(part, Image | File | Audio):
-                parts.append(self._block(part, place))
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         return parts
 
     def _call(self, part: ToolCall, pointer: str) -> JsonObject:
@@ -352,9 +335,6 @@ def _type_of(part: Media) -> str:
     """The media type of a part; "" where nothing says it."""
     if part.url is UNSET:
         return part.media_type or ""
-    if part.url.startswith("data:"):
-        head = part.url.removeprefix("data:").partition(",")[0]
-        return head.partition(";")[0] or part.media_type or ""
     path = part.url.partition("#")[0].partition("?")[0]
     return part.media_type or _TYPES_BY_SUFFIX.get(path.rpartition(".")[2].lower(), "")
 

@@ -30,9 +30,10 @@ from pluggably.errors import (
     PluggablyError,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_another_form
-from pluggably.wire.faults import Asked, decoded, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, fault_by_status, retry_after_s, shown
+from pluggably.wire.parts import own_pointer
 
 # google.api.ErrorReason, those that blame the key, the account or the project.
 _REFUSED_KEY = re.compile(
@@ -229,7 +230,7 @@ def _pointer(complaint: _Complaint, asked: Asked) -> str | None:
             continue
         own = next((step for step in steps if step in asked.own_options), None)
         if own is not None:
-            return f"/provider_options/{asked.backend}/{own}"
+            return own_pointer(asked.backend, own)
         names = [step.replace("_", "").lower() for step in steps]
         found = next((name for name in reversed(names) if name in _FIELDS), None)
         if found is None:

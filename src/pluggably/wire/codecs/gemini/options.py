@@ -20,7 +20,7 @@ from pluggably.wire.media import Input
 # Our own names. Those up to `logprobs` are hints: dropped with a warning. `media_results`: what a tool's result holds
 # beside text goes behind it. The others change what a request means, so one that needs them is refused; `prefill`: an
 # assistant's message at the end, to be continued; `json_beside_tools`: an answer in JSON where there are functions.
-Lack: TypeAlias = Literal[
+GeminiLack: TypeAlias = Literal[
     "temperature",
     "top_p",
     "top_k",
@@ -34,17 +34,18 @@ Lack: TypeAlias = Literal[
 ]
 
 
-class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A family of models. `models` is a regular expression, matched from the start of the vendor's model id; the first
-    rule that matches counts. A model thinks if it has `levels` or `budgets`: the efforts that it knows by name, or the
-    tokens that stand for each."""
+class GeminiRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for a family of models; of several rules the first that matches counts, alone.
+
+    `models` is a regular expression, matched from the start of the vendor's model id. A model thinks if it has `levels`
+    or `budgets`: the efforts that it knows by name, or the tokens that stand for each."""
 
     models: str
     levels: tuple[Effort, ...] = ()
     budgets: dict[Effort, int] = {}
     # Whether a call of a function may go back only with the signature that came with it.
     signs_calls: bool = False
-    lacks: tuple[Lack, ...] = ()
+    lacks: tuple[GeminiLack, ...] = ()
 
     @property
     def thinks(self) -> bool:
@@ -52,7 +53,7 @@ class ModelRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 # What is assumed of a model that no rule names: nothing that would have to be sent unasked.
-_UNKNOWN = ModelRule(models="")
+_UNKNOWN = GeminiRule(models="")
 # Clients name the models, so there may be any number.
 _MAX_RULES = 500
 
@@ -77,17 +78,17 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Whether what is given by URL must come with its type.
     typed_urls: bool = False
     inputs: tuple[Input, ...] = ("image", "image_url", "file", "file_url", "audio")
-    lacks: tuple[Lack, ...] = ()
-    model_rules: tuple[ModelRule, ...] = ()
+    lacks: tuple[GeminiLack, ...] = ()
+    model_rules: tuple[GeminiRule, ...] = ()
     # Fields that go into every body that asks for text, under those of the request and of its provider options:
     # `{"safetySettings": […]}`.
     extra_body: dict[str, Any] = {}
 
     @cached_property
-    def _rules(self) -> dict[str, ModelRule]:
+    def _rules(self) -> dict[str, GeminiRule]:
         return {}
 
-    def rule_for(self, model: str) -> ModelRule:
+    def rule_for(self, model: str) -> GeminiRule:
         rule = self._rules.get(model)
         if rule is None:
             if len(self._rules) >= _MAX_RULES:
@@ -97,5 +98,5 @@ class GeminiOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             self._rules[model] = rule
         return rule
 
-    def lacks_of(self, rule: ModelRule) -> frozenset[Lack]:
+    def lacks_of(self, rule: GeminiRule) -> frozenset[GeminiLack]:
         return frozenset((*self.lacks, *rule.lacks))

@@ -30,8 +30,9 @@ from pluggably.domain.generation import (
 from pluggably.errors import ModelNotFound, UnsupportedModality, UnsupportedParameter
 from pluggably.wire.codec import Address
 from pluggably.wire.codecs.gemini.contents import ContentBuilder
-from pluggably.wire.codecs.gemini.options import GeminiOptions, ModelRule
+from pluggably.wire.codecs.gemini.options import GeminiOptions, GeminiRule
 from pluggably.wire.codecs.gemini.schema import cut_schema
+from pluggably.wire.lacks import check_stops
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import merged, own_options, refuse_own
 
@@ -120,7 +121,7 @@ def embeddings_body(form: JsonObject, texts: Sequence[str]) -> JsonObject:
 
 
 def _config(
-    parameters: TextParameters, options: GeminiOptions, rule: ModelRule, omissions: Omissions, backend: str
+    parameters: TextParameters, options: GeminiOptions, rule: GeminiRule, omissions: Omissions, backend: str
 ) -> JsonObject:
     config: JsonObject = {}
     lacks = options.lacks_of(rule)
@@ -138,11 +139,7 @@ def _config(
         else:
             omissions.hint("/parameters/seed", "takes only a seed of 32 bits")
     stops = parameters.stops()
-    if options.stop_limit is not None and len(stops) > options.stop_limit:
-        # A stop sequence that is not obeyed changes the answer, so it is no hint.
-        raise UnsupportedParameter(
-            f"{backend} takes at most {options.stop_limit} stop sequences.", pointer="/parameters/stop"
-        )
+    check_stops(stops, (), options.stop_limit, backend)
     if stops:
         config["stopSequences"] = stops
     if parameters.logprobs is not None:
@@ -159,7 +156,7 @@ def _put_thinking(
     config: JsonObject,
     parameters: TextParameters,
     options: GeminiOptions,
-    rule: ModelRule,
+    rule: GeminiRule,
     omissions: Omissions,
 ) -> None:
     thinking: JsonObject = {}
@@ -186,7 +183,7 @@ def _put_format(
     config: JsonObject,
     request: GenerationRequest,
     options: GeminiOptions,
-    rule: ModelRule,
+    rule: GeminiRule,
     omissions: Omissions,
     backend: str,
 ) -> None:

@@ -29,14 +29,14 @@ from pluggably.errors import (
     ModelNotFound,
     PluggablyError,
     UnsupportedModality,
-    UnsupportedParameter,
 )
 from pluggably.wire.codec import Address, HttpReply, Step
 from pluggably.wire.codecs.huggingface.faults import MEANINGS, as_openai, fault_of_reply
 from pluggably.wire.codecs.huggingface.options import HuggingFaceOptions
 from pluggably.wire.codecs.openai.codec import OpenAICodec
 from pluggably.wire.codecs.openai.request import merge_own
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
+from pluggably.wire.lacks import check_dimensions
 from pluggably.wire.parts import refuse_own
 
 # The owner and the name of a repository, or an old one's name alone; no step of a path, no query.
@@ -60,13 +60,7 @@ class HuggingFaceCodec(OpenAICodec):
         if request.modality != "embedding":
             return super().begin(request, address)
         self._request = request
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=self._options.error_codes,
-        )
+        self._asked = asked(request, address, error_codes=self._options.error_codes)
         base_url = f"{address.base_url.removesuffix('/v1')}/hf-inference/models/{self._model(address.model)}"
         url = f"{base_url}/pipeline/feature-extraction"
         return Step((), self._begin_embeddings(url, self._extraction_options(), "inputs"))
@@ -90,11 +84,7 @@ class HuggingFaceCodec(OpenAICodec):
         value: JsonObject = {}
         backend, parameters = self._asked.backend, self._request.parameters
         if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-            if "dimensions" in self._options.lacks:
-                raise UnsupportedParameter(
-                    f"{backend} makes embeddings of one size only; leave `dimensions` out.",
-                    pointer="/parameters/dimensions",
-                )
+            check_dimensions(self._options.lacks, backend)
             value["dimensions"] = parameters.dimensions
         own = self._request.provider_options.get(backend)
         refuse_own(own or {}, ("inputs",), backend)

@@ -32,18 +32,7 @@ from pluggably.domain.generation import (
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.mistral.faults import ERROR_CODES, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.mistral.reply import (
@@ -55,12 +44,13 @@ from pluggably.wire.codecs.mistral.reply import (
     is_plain_thinking,
     thoughts_of,
 )
-from pluggably.wire.codecs.mistral.request import chat_body, embeddings_body
+from pluggably.wire.codecs.mistral.request import chat_body
 from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.reply import CallPiece, Scores, TokenCounts, decode_embeddings, scores_of
+from pluggably.wire.codecs.openai.request import embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls, summed
-from pluggably.wire.faults import Asked
-from pluggably.wire.framing import whole_stream
+from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 _REFERENCES = ("reference", "tool_reference")
 # What stands for the id in the further pieces of a streamed call, at models that are passed on
@@ -94,18 +84,13 @@ class MistralCodec:
         self._request = request
         stream = address.stream and request.modality == "text"
         if request.modality == "embedding":
-            body = embeddings_body(request, address.model, address.backend, self._options)
+            body = embeddings_body(
+                request, address.model, address.backend, self._options.lacks, size_field="output_dimension"
+            )
         else:
             body = chat_body(request, address.model, address.backend, stream, self._options)
             self._prefix = PrefixCut(body.value["messages"][-1] if body.value["messages"] else {})
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=ERROR_CODES,
-        )
+        self._asked = asked(request, address, body.origins, ERROR_CODES)
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(f"{address.base_url}/embeddings", body.value))
         call = json_call(f"{address.base_url}/chat/completions", body.value, stream=stream)
@@ -119,8 +104,6 @@ class MistralCodec:
     def receive(self, reply: HttpReply) -> Step:
         if self._request.modality == "embedding":
             return self._receive_embeddings(reply.body)
-        if reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return whole_stream(self, reply.body)
         completion = decode_completion(reply.body)
         if completion.is_error:
             raise fault_in_answer(msgspec.json.decode(reply.body), self._asked)

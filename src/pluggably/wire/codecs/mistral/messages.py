@@ -36,8 +36,8 @@ from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions, is_typed_block
 from pluggably.wire.parts import (
+    UserPart,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     plain,
@@ -108,30 +108,25 @@ class Messages:
 
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         content = message.content
-        if isinstance(content, str) and message.role != "tool":
+        if isinstance(content, str):
             return [{"role": message.role, "content": content}]
-        if message.role == "assistant" and not isinstance(content, str):
+        if message.role == "assistant":
             return self._assistant(content, pointer)
-        results, others = told_apart(message, pointer)
+        results, others = told_apart(content, pointer)
         theirs = [self._result(part, place) for part, place in results]
-        chunks: list[JsonObject] = []
-        for part, place in others:
-            if isinstance(part, ProviderItem):
-                chunks += self._omissions.own_item(part, place)
-            else:
-                chunks.append(self._chunk(part, place))
-        if chunks or not theirs:
+        if others or not results:
+            chunks = [self._chunk(part, place) for part, place in others]
             theirs.append({"role": message.role, "content": plain(chunks)})
         return theirs
 
-    def _chunk(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
+    def _chunk(self, part: UserPart, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "text", "text": part.text}, own)
         if isinstance(part, Image):
             return self._media_rules.image_part(part, own, pointer)
         if isinstance(part, File):
-            document: JsonObject = {"type": "document_url", "document_url": self._media_rules.file_url(part, pointer)}
+            document: JsonObject = {"type": "document_url", "document_url": self._media_rules.url(part, pointer)}
             if part.name is not UNSET:
                 document["document_name"] = file_name(part)
             return merged(document, own)
@@ -140,9 +135,7 @@ class Messages:
     def _audio(self, part: Audio, pointer: str) -> str:
         """Base64 without a head, or the URL, which Mistral fetches."""
         self._media_rules.require("audio", pointer, "takes no audio")
-        if part.url is UNSET:
-            return part.data or ""
-        return part.url.partition(",")[2] if part.url.startswith("data:") else part.url
+        return part.url or part.data or ""
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         content: str | list[JsonObject]
@@ -187,8 +180,6 @@ class Messages:
                 messages.append(dict(part.data))
             elif isinstance(part, ProviderItem):
                 chunks += self._omissions.own_item(part, place)
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         return [*messages, _answer(chunks, calls)] if chunks or calls or not messages else messages
 
     def _is_of_hosted_tools(self, part: ProviderItem) -> bool:

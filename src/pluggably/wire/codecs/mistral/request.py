@@ -8,12 +8,11 @@ Source: docs.mistral.ai/api/endpoint/chat and …/endpoint/embeddings (2026-11);
 
 from __future__ import annotations
 
-from pluggably.domain.generation import EmbeddingParameters, GenerationRequest, JsonObject, TextParameters
-from pluggably.errors import UnsupportedModality, UnsupportedParameter
+from pluggably.domain.generation import GenerationRequest, JsonObject, TextParameters
 from pluggably.wire.codecs.mistral.messages import Messages
 from pluggably.wire.codecs.mistral.options import MistralOptions
 from pluggably.wire.codecs.openai.request import merge_own, put_response_format, put_tools
-from pluggably.wire.lacks import Lack, efforts_of, lacks_of
+from pluggably.wire.lacks import Lack, check_stops, efforts_of, lacks_of
 from pluggably.wire.omissions import Body, Omissions
 
 # Our name and Mistral's; there is no min_p.
@@ -57,18 +56,6 @@ def _with_tools(own: JsonObject | None, value: JsonObject) -> JsonObject | None:
     return own
 
 
-def embeddings_body(request: GenerationRequest, model: str, backend: str, options: MistralOptions) -> Body:
-    """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
-    if "embeddings" in options.lacks:
-        raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
-    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": "float"}
-    parameters = request.parameters
-    if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-        value["output_dimension"] = parameters.dimensions
-    merge_own(value, request.provider_options.get(backend), backend)
-    return Body(value, Omissions(request, backend))
-
-
 def _put_parameters(
     value: JsonObject, parameters: TextParameters, lacks: frozenset[Lack], omissions: Omissions, backend: str
 ) -> None:
@@ -83,8 +70,7 @@ def _put_parameters(
     if parameters.min_p is not None:
         omissions.parameter("min_p")
     stops = parameters.stops()
-    if stops and "stop" in lacks:
-        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
+    check_stops(stops, lacks, None, backend)
     if stops:
         value["stop"] = stops
     if parameters.logprobs is not None and "logprobs" in lacks:

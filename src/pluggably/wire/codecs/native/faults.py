@@ -32,9 +32,10 @@ from pluggably.errors import (
     UnsupportedParameter,
     Violation,
 )
-from pluggably.wire.codec import HttpReply, fault_by_status
+from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.native.reply import ProblemSaid, decode_problem
-from pluggably.wire.faults import retry_after_s, shown
+from pluggably.wire.faults import fault_by_status, retry_after_s, shown
+from pluggably.wire.parts import pointer_step
 
 # The client's, who may change the request. What no class of ours names is an invalid request all the same.
 _CLIENTS: dict[str, type[InvalidRequest]] = {
@@ -132,6 +133,5 @@ def _pointer(pointer: str | None, sent: Sent) -> str | None:
         return None
     field = pointer.removeprefix("/").partition("/")[0]
     if field in sent.own:
-        escaped = sent.backend.replace("~", "~0").replace("/", "~1")
-        return f"/provider_options/{escaped}{pointer}"
+        return f"/provider_options/{pointer_step(sent.backend)}{pointer}"
     return shown(pointer)

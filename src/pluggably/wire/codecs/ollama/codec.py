@@ -21,10 +21,10 @@ from msgspec import Struct
 from pluggably.domain.generation import (
     AlternativeToken,
     Completed,
-    Embedding,
     Event,
     FinishReason,
     GenerationRequest,
+    JsonObject,
     Leased,
     ProviderItem,
     TokenLogprob,
@@ -39,14 +39,15 @@ from pluggably.wire.codec import (
     HttpCall,
     HttpReply,
     Named,
-    OutputItems,
     Step,
     json_body,
-    settled_reason,
+    json_call,
 )
 from pluggably.wire.codecs.ollama.faults import fault_of_line, fault_of_reply
 from pluggably.wire.codecs.ollama.request import OllamaOptions, chat_body, embed_body
-from pluggably.wire.faults import Asked
+from pluggably.wire.embedding_calls import EmbeddingCalls
+from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, settled_reason
 
 NDJSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
 _NANOSECONDS = 1_000_000_000
@@ -121,23 +122,16 @@ class OllamaCodec:
     def begin(self, request: GenerationRequest, address: Address) -> Step:
         self._request = request
         if request.modality == "embedding":
+            self._asked = asked(request, address)
             body = embed_body(request, address.model, address.backend, self._options)
-            path, stream = "embed", False
-        else:
-            body = chat_body(request, address.model, address.backend, address.stream, self._options)
-            path, stream = "chat", address.stream
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-        )
+            return Step(body.omissions.warned, self._begin_embeddings(f"{address.base_url}/api/embed", body.value))
+        body = chat_body(request, address.model, address.backend, address.stream, self._options)
+        self._asked = asked(request, address, body.origins)
         call = HttpCall(
-            url=f"{address.base_url}/api/{path}",
-            headers=NDJSON_HEADERS if stream else JSON_HEADERS,
+            url=f"{address.base_url}/api/chat",
+            headers=NDJSON_HEADERS if address.stream else JSON_HEADERS,
             body=json_body(body.value),
-            framing="ndjson" if stream else None,
+            framing="ndjson" if address.stream else None,
         )
         return Step(body.omissions.warned, call)
 
@@ -151,22 +145,20 @@ class OllamaCodec:
             raise BackendInvalidResponse(f"{self._asked.backend} sent an answer without its end.")
         return Step(self._take(said))
 
+    def _begin_embeddings(self, url: str, value: JsonObject) -> HttpCall:
+        """All texts in one call: no limit is known."""
+        self._embeddings = EmbeddingCalls(
+            self._request.texts, lambda texts: json_call(url, {**value, "input": texts}), self._asked.backend
+        )
+        return self._embeddings.next()
+
     def _receive_embeddings(self, body: bytes) -> Step:
         said = _decode_embed(body)
         if said.error is not None:
             raise fault_of_line(said.error, self._asked)
-        vectors = said.embeddings or []
-        if len(vectors) != len(self._request.texts):
-            raise BackendInvalidResponse(f"{self._asked.backend} did not send one embedding for each input.")
-        events: list[Event] = []
-        for index, vector in enumerate(vectors):
-            events += self._items.whole(Embedding(vector, index))
-        events += _waited(said.load_duration)
-        if said.prompt_eval_count is not None:
-            events.append(UsageReported(input_tokens=said.prompt_eval_count, output_tokens=0))
-        self._completed = True
-        events.append(Completed("stop"))
-        return Step(events)
+        usage = UsageReported(input_tokens=said.prompt_eval_count)
+        step = self._embeddings.received(said.embeddings or [], usage)
+        return Step([*_waited(said.load_duration), *step.events])
 
     def feed(self, frame: Frame) -> Step:
         if self._completed:

@@ -45,7 +45,6 @@ from pluggably.wire.parts import (
     UserPart,
     arguments_of,
     merged,
-    no_part_of_an_answer,
     own_options,
     refuse_own,
     result_text,
@@ -193,12 +192,12 @@ class Messages:
         results: list[tuple[int, JsonObject, int]] = []
         for index, message in enumerate(messages):
             pointer, own = f"/input/{index}", own_options(message.provider_options, self._backend)
-            if isinstance(message.content, str) and message.role != "tool":
+            if isinstance(message.content, str):
                 theirs: JsonObject = {"role": message.role, "content": message.content}
-            elif message.role == "assistant" and not isinstance(message.content, str):
+            elif message.role == "assistant":
                 theirs = self._answer(message.content, pointer)
             else:
-                told, others = told_apart(message, pointer)
+                told, others = told_apart(message.content, pointer)
                 results += [
                     (place, merged(self._result(part, name, at), own), index)
                     for part, at in told
@@ -219,8 +218,6 @@ class Messages:
         for part, place in parts:
             if isinstance(part, Text):
                 texts.append(part.text)
-            elif isinstance(part, ProviderItem):
-                images += self._own_images(part, place)
             else:
                 images.append(self._image(part, place))
         if images and len(parts) > 2 and sum(one is not other for one, other in pairwise(_are_texts(parts))) > 1:
@@ -247,10 +244,6 @@ class Messages:
                 thoughts += self._thoughts(part, place)
             elif isinstance(part, ProviderItem):
                 images += self._own_images(part, place)
-            elif isinstance(part, Image):
-                images.append(self._image(part, place))
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         theirs: JsonObject = {"role": "assistant", "content": "".join(texts)}
         for name, told in (("thinking", "".join(thoughts)), ("images", images), ("tool_calls", calls)):
             if told:
@@ -286,17 +279,14 @@ class Messages:
         return merged(theirs, own_options(part.provider_options, self._backend))
 
     def _image(self, part: Image | File | Audio, pointer: str) -> str:
-        """An image as base64, without what a data URL says of its type. Raises: UnsupportedModality,
-        UnsupportedParameter."""
+        """An image as base64. Raises: UnsupportedModality, UnsupportedParameter."""
         if not isinstance(part, Image):
             kind = "files" if isinstance(part, File) else "audio"
             raise UnsupportedModality(f"{self._backend} takes no {kind}.", pointer=pointer)
         self._media_rules.require("image", pointer, "takes no images")
-        if part.url is UNSET:
-            return part.data or ""
-        if not part.url.startswith("data:"):
+        if part.url is not UNSET:
             raise UnsupportedParameter(f"{self._backend} takes images only as `data`, not by URL.", pointer=pointer)
-        return part.url.partition(",")[2]
+        return part.data or ""
 
     def _thoughts(self, part: Reasoning, pointer: str) -> list[str]:
         state = part.provider_state

@@ -15,8 +15,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from pluggably.domain.generation import Event, JsonObject, ProviderOptions
 from pluggably.errors import BackendInvalidResponse
-from pluggably.wire.codec import OutputItems, json_body
+from pluggably.wire.codec import json_body
 from pluggably.wire.codecs.openai.reply import CallPiece
+from pluggably.wire.items import OutputItems
 
 
 class OpenCalls:

@@ -31,18 +31,7 @@ from pluggably.domain.generation import (
     UsageReported,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpCall,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-    settled_reason,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpCall, HttpReply, Step, json_call
 from pluggably.wire.codecs.openai.calls import OpenCalls
 from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.options import OpenAIOptions
@@ -61,7 +50,8 @@ from pluggably.wire.codecs.openai.reply import (
 )
 from pluggably.wire.codecs.openai.request import chat_body, embeddings_body
 from pluggably.wire.embedding_calls import EmbeddingCalls
-from pluggably.wire.faults import Asked, shown
+from pluggably.wire.faults import asked, shown
+from pluggably.wire.items import OutputItems, ignored_tool_choice, settled_reason
 
 _LEGACY_CALL = -1  # the deprecated `function_call`, of which there is one at most
 
@@ -89,19 +79,13 @@ class OpenAICodec:
     def begin(self, request: GenerationRequest, address: Address) -> Step:
         self._request = request
         if request.modality == "embedding":
-            body = embeddings_body(request, address.model, address.backend, self._options)
+            encoding = self._options.embedding_encoding
+            body = embeddings_body(request, address.model, address.backend, self._options.lacks, encoding=encoding)
             path, stream = "embeddings", False
         else:
             body = chat_body(request, address.model, address.backend, address.stream, self._options)
             path, stream = "chat/completions", address.stream
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=self._options.error_codes,
-        )
+        self._asked = asked(request, address, body.origins, self._options.error_codes)
         url = f"{address.base_url}/{path}"
         if request.modality == "embedding":
             return Step(body.omissions.warned, self._begin_embeddings(url, body.value))

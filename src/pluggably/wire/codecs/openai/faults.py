@@ -17,10 +17,8 @@ from msgspec import Struct
 
 from pluggably.domain.generation import Event
 from pluggably.errors import (
-    BackendAuthenticationFailed,
     BackendError,
     BackendInvalidResponse,
-    BackendQuotaExhausted,
     BackendRateLimited,
     ContentFiltered,
     ContextLengthExceeded,
@@ -31,8 +29,19 @@ from pluggably.errors import (
     UnsupportedModality,
     UnsupportedParameter,
 )
-from pluggably.wire.codec import HttpReply, Step, fault_by_status
-from pluggably.wire.faults import Asked, Meaning, decoded, duration_s, retry_after_s, shown
+from pluggably.wire.codec import HttpReply, Step
+from pluggably.wire.faults import (
+    Asked,
+    Meaning,
+    credential_refused,
+    credit_used_up,
+    decoded,
+    duration_s,
+    fault_by_status,
+    retry_after_s,
+    shown,
+)
+from pluggably.wire.parts import own_pointer
 
 _MAX_EXCERPT = 120
 
@@ -195,17 +204,9 @@ def _judge(complaint: Complaint, asked: Asked, reply: HttpReply, retry_s: float 
     if meaning == "filtered":
         return ContentFiltered(said, pointer="/input")
     if meaning == "quota":
-        return BackendQuotaExhausted(
-            f"{asked.backend} refuses: the gateway's credit or spending limit there is used up. "
-            "Its operator can add credit or raise the limit.",
-            **facts,
-        )
+        return credit_used_up(asked, **facts)
     if meaning == "credential":
-        return BackendAuthenticationFailed(
-            f"{asked.backend} refused the gateway's credential ({complaint.code or status}). "
-            "Its operator can check the key and what it may do.",
-            **facts,
-        )
+        return credential_refused(asked, complaint.code or status, **facts)
     if meaning == "model":
         return ModelNotFound(said, pointer="/model")
     if meaning == "rate":
@@ -328,7 +329,7 @@ def pointer_of(param: str | None, asked: Asked) -> str | None:
         return None
     root, index = steps[0], steps[1] if len(steps) > 1 else ""
     if root in asked.own_options:
-        return f"/provider_options/{asked.backend}/{root}"
+        return own_pointer(asked.backend, root)
     pointer = _POINTERS.get(root)
     if not index.isdecimal():
         return pointer

@@ -40,7 +40,6 @@ from pluggably.wire.parts import (
     UserPart,
     arguments_text,
     merged,
-    no_part_of_an_answer,
     own_options,
     plain,
     result_text,
@@ -86,26 +85,17 @@ class Messages:
     def _message(self, message: Message, pointer: str) -> list[JsonObject]:
         role: str = self._options.system_role if message.role == "system" else message.role
         content = message.content
-        if message.role == "assistant" and not isinstance(content, str):
-            return [self._assistant(content, pointer)]
-        if isinstance(content, str) and role != "tool":
+        if isinstance(content, str):
             return [{"role": role, "content": content}]
-        results, others = told_apart(message, pointer)
+        if message.role == "assistant":
+            return [self._assistant(content, pointer)]
+        results, others = told_apart(content, pointer)
         theirs = [self._tool_result(part, place) for part, place in results]
         if others or not results:
-            theirs.append({"role": role, "content": self._content(others)})
+            theirs.append({"role": role, "content": plain([self._part(part, place) for part, place in others])})
         return theirs
 
-    def _content(self, parts: Sequence[tuple[UserPart, str]]) -> str | list[JsonObject]:
-        content: list[JsonObject] = []
-        for part, place in parts:
-            if isinstance(part, ProviderItem):
-                self._omissions.foreign_item(part, place)
-            else:
-                content.append(self._part(part, place))
-        return plain(content)
-
-    def _part(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
+    def _part(self, part: UserPart, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "text", "text": part.text}, own)
@@ -116,26 +106,22 @@ class Messages:
         return merged({"type": "input_audio", "input_audio": self._audio(part, pointer)}, own)
 
     def _file(self, part: File, pointer: str) -> JsonObject:
-        url = self._media_rules.file_url(part, pointer)
+        url = self._media_rules.url(part, pointer)
         return {"filename": file_name(part), "file_data": url}
 
     def _audio(self, part: Audio, pointer: str) -> JsonObject:
         self._media_rules.require("audio", pointer, "takes no audio")
-        media_type, data = part.media_type or "", part.data
-        if part.url is not UNSET and part.url.startswith("data:"):
-            head, _, data = part.url.removeprefix("data:").partition(",")
-            media_type = head.partition(";")[0]
-        if data is UNSET:
+        if part.data is UNSET:
             raise UnsupportedParameter(
                 f"{self._backend} takes audio only as `data`, not by URL: fetch it and send its bytes.",
                 pointer=pointer,
             )
-        format_ = _AUDIO_FORMATS.get(media_type)
+        format_ = _AUDIO_FORMATS.get(part.media_type or "")
         if format_ is None:
             raise UnsupportedParameter(
                 f"{self._backend} takes audio as audio/wav or audio/mpeg.", pointer=f"{pointer}/media_type"
             )
-        return {"data": data, "format": format_}
+        return {"data": part.data, "format": format_}
 
     def _tool_result(self, part: ToolResult, pointer: str) -> JsonObject:
         call = short_id(part.tool_call_id, self._options.call_id_limit)
@@ -166,8 +152,6 @@ class Messages:
                     extras.update(_handed_back(part.data))
                 else:
                     self._omissions.foreign_item(part, place)
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         message: JsonObject = {"role": "assistant", "content": plain(content) if content else None}
         if not content and not calls:
             message["content"] = ""  # null is allowed only beside tool calls

@@ -10,7 +10,7 @@ Source: developers.openai.com/api/reference/resources/chat, "Create chat complet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pluggably.domain.generation import (
     EmbeddingParameters,
@@ -22,12 +22,14 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import UnsupportedModality, UnsupportedParameter
+from pluggably.errors import UnsupportedModality
 from pluggably.wire.codecs.openai.messages import Messages
 from pluggably.wire.codecs.openai.options import OpenAIOptions
 from pluggably.wire.lacks import (
     Lack,
+    check_dimensions,
     check_format,
+    check_stops,
     check_tool_choice,
     check_tools,
     effort_told,
@@ -73,19 +75,23 @@ def chat_body(request: GenerationRequest, model: str, backend: str, stream: bool
     return Body(value, omissions, origins)
 
 
-def embeddings_body(request: GenerationRequest, model: str, backend: str, options: OpenAIOptions) -> Body:
+def embeddings_body(
+    request: GenerationRequest,
+    model: str,
+    backend: str,
+    lacks: Collection[Lack],
+    *,
+    encoding: str = "float",
+    size_field: str = "dimensions",
+) -> Body:
     """Raises: UnsupportedParameter, UnsupportedModality, InvalidRequest."""
-    if "embeddings" in options.lacks:
+    if "embeddings" in lacks:
         raise UnsupportedModality(f"{backend} makes no embeddings.", pointer="/modality")
-    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": options.embedding_encoding}
+    value: JsonObject = {"model": model, "input": request.texts, "encoding_format": encoding}
     parameters = request.parameters
     if isinstance(parameters, EmbeddingParameters) and parameters.dimensions is not None:
-        if "dimensions" in options.lacks:
-            raise UnsupportedParameter(
-                f"{backend} makes embeddings of one size only; leave `dimensions` out.",
-                pointer="/parameters/dimensions",
-            )
-        value["dimensions"] = parameters.dimensions
+        check_dimensions(lacks, backend)
+        value[size_field] = parameters.dimensions
     merge_own(value, request.provider_options.get(backend), backend)
     return Body(value, Omissions(request, backend))
 
@@ -112,8 +118,8 @@ def _put_text_parameters(
         else:
             value[name] = wanted
     stops = parameters.stops()
+    check_stops(stops, lacks, options.stop_limit, backend)
     if stops:
-        _check_stops(stops, options, lacks, backend)
         value["stop"] = stops
     if parameters.logprobs is not None:
         if "logprobs" in lacks:
@@ -153,16 +159,6 @@ def _put_effort(
     effort = omissions.effort(asked, known) if known else asked
     if effort is not None:
         value[field] = effort if field == "reasoning_effort" else {"effort": effort}
-
-
-def _check_stops(stops: Sequence[str], options: OpenAIOptions, lacks: frozenset[Lack], backend: str) -> None:
-    """Raises: UnsupportedParameter. A stop sequence that is not obeyed changes the answer, so it is no hint."""
-    if "stop" in lacks:
-        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
-    if options.stop_limit is not None and len(stops) > options.stop_limit:
-        raise UnsupportedParameter(
-            f"{backend} takes at most {options.stop_limit} stop sequences.", pointer="/parameters/stop"
-        )
 
 
 def put_tools(

@@ -34,16 +34,7 @@ from pluggably.domain.generation import (
     Text,
 )
 from pluggably.errors import BackendError, BackendInvalidResponse, PluggablyError, UnsupportedModality
-from pluggably.wire.codec import (
-    NOTHING,
-    Address,
-    Frame,
-    HttpReply,
-    OutputItems,
-    Step,
-    ignored_tool_choice,
-    json_call,
-)
+from pluggably.wire.codec import NOTHING, Address, Frame, HttpReply, Step, json_call
 from pluggably.wire.codecs.openai.faults import failed, fault_in_answer, fault_of_reply
 from pluggably.wire.codecs.openai.reply import logprobs_of
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
@@ -59,7 +50,8 @@ from pluggably.wire.codecs.openai_responses.reply import (
     decode_response,
 )
 from pluggably.wire.codecs.openai_responses.request import is_streamed, responses_body
-from pluggably.wire.faults import Asked
+from pluggably.wire.faults import asked
+from pluggably.wire.items import OutputItems, ignored_tool_choice
 
 
 class OpenAIResponsesCodec:
@@ -89,14 +81,7 @@ class OpenAIResponsesCodec:
         self._request = request
         stream = address.stream and is_streamed(address.model, self._options)
         body = responses_body(request, address.model, address.backend, stream, self._options)
-        self._asked = Asked(
-            backend=address.backend,
-            model=address.model,
-            modality=request.modality,
-            origins=body.origins,
-            own_options=request.provider_options.get(address.backend, {}),
-            error_codes=self._options.error_codes,
-        )
+        self._asked = asked(request, address, body.origins, self._options.error_codes)
         call = json_call(f"{address.base_url}/responses", body.value, stream=stream)
         return Step(body.omissions.warned, call)
 

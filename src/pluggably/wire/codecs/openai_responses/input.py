@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pluggably.domain.generation import (
-    Audio,
     File,
     Image,
     JsonObject,
@@ -33,8 +32,8 @@ from pluggably.wire.media import MediaRules, file_name
 from pluggably.wire.omissions import Omissions
 from pluggably.wire.parts import (
     ResultMedia,
+    UserPart,
     merged,
-    no_part_of_an_answer,
     nothing_said,
     own_options,
     plain,
@@ -84,40 +83,34 @@ class InputItems:
     def _items(self, message: Message, pointer: str) -> list[JsonObject]:
         role = self._system_role if message.role == "system" else message.role
         content = message.content
-        if isinstance(content, str) and role != "tool":
+        if isinstance(content, str):
             return [{"role": role, "content": content}]
-        if role == "assistant" and not isinstance(content, str):
+        if role == "assistant":
             return self._answer(content, pointer)
-        results, others = told_apart(message, pointer, own_results=True)
+        results, others = told_apart(content, pointer)
         items = [self._result(part, place) for part, place in results]
-        parts: list[JsonObject] = []
-        for part, place in others:
-            if isinstance(part, ProviderItem):  # such as the output of a vendor's own kind of tool
-                items += self._own_item(part, place)
-            else:
-                parts.append(self._content(part, place))
-        if parts or not content:
-            items.append({"role": role, "content": plain(parts)})
+        if others or not content:
+            items.append({"role": role, "content": plain([self._content(part, place) for part, place in others])})
         return items
 
     # ── what a client says ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _content(self, part: Text | Image | File | Audio, pointer: str) -> JsonObject:
+    def _content(self, part: UserPart, pointer: str) -> JsonObject:
         own = own_options(part.provider_options, self._backend)
         if isinstance(part, Text):
             return merged({"type": "input_text", "text": part.text}, own)
         if isinstance(part, Image):
-            url = self._media_rules.image_url(part, pointer)
+            url = self._media_rules.url(part, pointer)
             return merged({"type": "input_image", "image_url": url, "detail": "auto"}, own)
         if isinstance(part, File):
             return merged(self._file(part, pointer), own)
         raise UnsupportedModality(f"{self._backend} takes no audio.", pointer=pointer)
 
     def _file(self, part: File, pointer: str) -> JsonObject:
-        url = self._media_rules.file_url(part, pointer)
-        if url.startswith("data:"):
-            return {"type": "input_file", "filename": file_name(part), "file_data": url}
-        return {"type": "input_file", "file_url": url}
+        url = self._media_rules.url(part, pointer)
+        if part.url:
+            return {"type": "input_file", "file_url": url}
+        return {"type": "input_file", "filename": file_name(part), "file_data": url}
 
     def _result(self, part: ToolResult, pointer: str) -> JsonObject:
         output: str | list[JsonObject]
@@ -164,8 +157,6 @@ class InputItems:
                 call: JsonObject = {"type": "function_call", "call_id": short_id(part.id, _ID_LIMIT), "name": part.name}
                 call["arguments"] = part.arguments or "{}"  # empty arguments are no JSON
                 items.append(merged(call, own_options(part.provider_options, self._backend)))
-            else:
-                raise no_part_of_an_answer(part, self._backend, place)
         return items
 
     def _own_item(self, part: ProviderItem, pointer: str) -> list[JsonObject]:

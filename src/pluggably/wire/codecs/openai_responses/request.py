@@ -21,13 +21,13 @@ from pluggably.domain.generation import (
     TextParameters,
     Tool,
 )
-from pluggably.errors import UnsupportedParameter
 from pluggably.wire.codecs.openai.request import put_parallel_calls, put_response_format
 from pluggably.wire.codecs.openai_responses.input import InputItems
 from pluggably.wire.codecs.openai_responses.options import ResponsesOptions
 from pluggably.wire.lacks import (
     Lack,
     check_format,
+    check_stops,
     check_tool_choice,
     check_tools,
     effort_told,
@@ -81,9 +81,7 @@ def _put_parameters(
     omissions: Omissions,
     backend: str,
 ) -> None:
-    if parameters.stop:
-        # A stop sequence that is not obeyed changes the answer, so it is no hint.
-        raise UnsupportedParameter(f"{backend} takes no stop sequences for this model.", pointer="/parameters/stop")
+    check_stops(parameters.stops(), ("stop",), None, backend)
     include: list[str] = []
     if parameters.max_output_tokens is not None:
         value["max_output_tokens"] = parameters.max_output_tokens
