@@ -72,6 +72,14 @@ REFUSALS: dict[str, tuple[int, str, bool, int | None]] = {
 }
 
 
+# The vendor's own word is told also where the client is to blame.
+VENDORS_CODES = {
+    "status-400": "unsupported_value",
+    "status-404": "model_not_found",
+    "context-length": "context_length_exceeded",
+}
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("model", REFUSALS)
 def test_a_failure_before_the_first_byte(client: Client, model: str, stream: bool) -> None:
@@ -82,6 +90,8 @@ def test_a_failure_before_the_first_byte(client: Client, model: str, stream: boo
     assert (reply.status, error["code"], error["retryable"]) == (status, code, retryable)
     assert error["type"].endswith(f"/{code}") and error["title"] and error["detail"]
     assert (error["backend"], error["backend_status"]) == ("fake", backend_status)
+    if model in VENDORS_CODES:
+        assert error["backend_code"] == VENDORS_CODES[model]
     if code not in ("backend_rate_limited", "overloaded"):
         assert (error["retry_after_s"], reply.headers.get("retry-after")) == (None, None)
 

@@ -127,6 +127,13 @@ def fault_by_status(
     return kind(detail, retry_after_s=retry_after_s, backend_status=reply.status, backend_code=code)
 
 
+def named(fault: PluggablyError, code: str | None) -> PluggablyError:
+    """The fault with the backend's own code for it, which a client may want to know also where the fault is its own."""
+    if fault.backend_code is None:
+        fault.backend_code = code
+    return fault
+
+
 def decoded(body: bytes) -> Any | None:
     """The body of an error as JSON; None where it is none. One in another encoding than UTF-8 still tells its codes."""
     try:

@@ -37,6 +37,7 @@ from pluggably.wire.faults import (
     credit_used_up,
     decoded,
     fault_by_status,
+    named,
     retry_after_s,
     shown,
 )
@@ -124,7 +125,7 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     except msgspec.ValidationError:
         return openai_faults.fault_of_reply(reply, asked)
     request_id = reply.headers.get("request-id") or body.request_id
-    return _judge(body.error, reply.status, reply, request_id, asked)
+    return named(_judge(body.error, reply.status, reply, request_id, asked), body.error.code)
 
 
 def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
@@ -136,7 +137,7 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     fault = _judge(told, None, reply, None, asked)
     if isinstance(fault, BackendError):
         fault.backend_status = None  # nobody answered with the stand-in's
-    return fault
+    return named(fault, told.code)
 
 
 def _judge(error: _Error, status: int | None, reply: HttpReply, request_id: str | None, asked: Asked) -> PluggablyError:

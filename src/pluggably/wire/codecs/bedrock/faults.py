@@ -31,7 +31,16 @@ from pluggably.errors import (
     UnsupportedParameter,
 )
 from pluggably.wire.codec import HttpReply
-from pluggably.wire.faults import UNSUPPORTED_WORDS, Asked, decoded, fault_by_status, retry_after_s, shown, words_of
+from pluggably.wire.faults import (
+    UNSUPPORTED_WORDS,
+    Asked,
+    decoded,
+    fault_by_status,
+    named,
+    retry_after_s,
+    shown,
+    words_of,
+)
 
 _CREDENTIAL = {
     "AccessDeniedException",
@@ -133,6 +142,10 @@ def fault_of_frame(kind: str, payload: bytes, asked: Asked) -> PluggablyError:
 
 def judged(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> PluggablyError:
     """The error of the house for an exception."""
+    return named(_judge(complaint, asked, reply), shown(complaint.name, 100) or None)
+
+
+def _judge(complaint: Complaint, asked: Asked, reply: HttpReply | None) -> PluggablyError:
     name, message, backend = complaint.name, complaint.message, asked.backend
     if name in _CREDENTIAL or _ACCOUNT_WORDS.search(message):
         return _refused(complaint, asked)

@@ -32,7 +32,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.openai.faults import fault_of_reply as fault_of_another_form
-from pluggably.wire.faults import Asked, decoded, fault_by_status, retry_after_s, shown
+from pluggably.wire.faults import Asked, decoded, fault_by_status, named, retry_after_s, shown
 from pluggably.wire.parts import own_pointer
 
 # google.api.ErrorReason, those that blame the key, the account or the project.
@@ -99,7 +99,7 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     complaint = _complaint(value, reply.status)
     if complaint.retry_s is None:
         complaint.retry_s = retry_after_s(reply.headers, limited=reply.status == 429)
-    return _judge(complaint, asked, reply)
+    return named(_judge(complaint, asked, reply), complaint.code)
 
 
 def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
@@ -110,7 +110,7 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     fault = _judge(complaint, asked, HttpReply(status=complaint.status or 502, headers={}, body=b""))
     if isinstance(fault, BackendError):
         fault.backend_status = complaint.status  # nobody answered with the stand-in's
-    return fault
+    return named(fault, complaint.code)
 
 
 def _judge(complaint: _Complaint, asked: Asked, reply: HttpReply) -> PluggablyError:

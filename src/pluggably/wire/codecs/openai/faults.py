@@ -38,6 +38,7 @@ from pluggably.wire.faults import (
     decoded,
     duration_s,
     fault_by_status,
+    named,
     retry_after_s,
     shown,
 )
@@ -167,7 +168,8 @@ def fault_of_reply(reply: HttpReply, asked: Asked) -> PluggablyError:
     if value is None:
         return _without_json(reply, asked)
     complaint = _complaint(value, reply.status)
-    return _judge(complaint, asked, reply, retry_after_s(reply.headers, limited=reply.status == 429))
+    wait_s = retry_after_s(reply.headers, limited=reply.status == 429)
+    return named(_judge(complaint, asked, reply, wait_s), complaint.code)
 
 
 def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
@@ -179,7 +181,7 @@ def fault_in_answer(error: Any, asked: Asked) -> PluggablyError:
     fault = _judge(complaint, asked, reply, None)
     if isinstance(fault, BackendError):
         fault.backend_status = complaint.status  # nobody answered with the stand-in's
-    return fault
+    return named(fault, complaint.code)
 
 
 def failed(used: Sequence[Event], fault: PluggablyError) -> Step:
