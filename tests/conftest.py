@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,13 @@ from needs import Needs
 # What an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("pluggably", deadline=None)
 hypothesis.settings.load_profile("pluggably")
+
+
+# Whoever runs the tests with nohup, or in the background of a script, has these ignored, and what a test starts would
+# inherit that.
+for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
