@@ -34,7 +34,7 @@ from pluggably.errors import (
 )
 from pluggably.wire.codec import HttpReply
 from pluggably.wire.codecs.native.reply import ProblemSaid, decode_problem
-from pluggably.wire.faults import fault_by_status, retry_after_s, shown
+from pluggably.wire.faults import fault_by_status, named, retry_after_s, shown
 from pluggably.wire.parts import pointer_step
 
 # The client's, who may change the request. What no class of ours names is an invalid request all the same.
@@ -98,6 +98,10 @@ def fault_of_another_form(data: bytes, sent: Sent) -> PluggablyError:
 
 def fault_of_problem(problem: ProblemSaid, status: int | None, sent: Sent) -> PluggablyError:
     """The same, from the error alone: of a reply, or of a generation that failed with an answer begun."""
+    return named(_judge(problem, status, sent), shown(problem.backend_code, 100) or None)
+
+
+def _judge(problem: ProblemSaid, status: int | None, sent: Sent) -> PluggablyError:
     code = problem.code
     behind = f" ({shown(problem.backend, 100)})" if problem.backend else ""
     said = f"{sent.backend}{behind}: {shown(problem.detail) or code}"
